@@ -1,0 +1,49 @@
+# `make trace` and `make test` set up what they need, on a bare Debian 12 with Python, as root.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DEV    := $(VENV)/.installed-dev
+
+.PHONY: trace test check bench conformance clean
+
+trace: $(STAMP) tracefs  ## count system calls for three seconds with the lab's first script
+	$(BIN)/bpfscript -e 'tracepoint:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:3 { exit(); }'
+
+test: check conformance/.upstream/bpftrace tracefs  ## check, then all tests
+	$(BIN)/pytest
+
+check: $(DEV)  ## lint, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts under upstream and here; writes REPORT.md
+	$(BIN)/python -m conformance.runner --report conformance/REPORT.md
+
+bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
+	$(BIN)/python -m conformance.bench
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq python3-venv)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	$(BIN)/python -m bpfscript.frontend.parser --prebuild
+	touch $@
+
+$(DEV): $(STAMP)
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	command -v gcc g++ bpftool >/dev/null && test "$$(command -v gcc g++ bpftool | wc -l)" = 3 \
+	  || (apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev bpftool)
+	touch $@
+
+conformance/.upstream/bpftrace:
+	bash conformance/get_upstream.sh conformance/.upstream
+
+.PHONY: tracefs
+tracefs:
+	@test -e /sys/kernel/tracing/events || mount -t tracefs none /sys/kernel/tracing
+
+clean:
+	rm -rf $(VENV) conformance/.upstream build *.egg-info

@@ -1,0 +1,33 @@
+"""Ways from legal IR to an Artifact. A new one is a file and a line in `BACKENDS`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from bpfscript.diagnostics import Source
+    from bpfscript.ir.core import Module
+    from bpfscript.manifest import Artifact
+    from bpfscript.target import Target
+
+
+class Backend(Protocol):
+    """`emit` is pure: the same module, target and source give the same artifact."""
+
+    name: str
+
+    def emit(self, module: Module, target: Target, source: Source) -> Artifact:
+        """Compile a module of legal operations. Raises CompilerBug if it breaks the IR's rules."""
+
+
+BACKENDS: dict[str, tuple[str, str]] = {
+    "llvm": ("bpfscript.backends.llvm", "LlvmBackend"),
+}
+"""Module and class of each backend, imported when it is asked for."""
+
+
+def backend(name: str) -> Backend:
+    """The backend of that name. Raises KeyError."""
+    module, cls = BACKENDS[name]
+    return cast(Backend, getattr(import_module(module), cls)())

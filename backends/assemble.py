@@ -1,0 +1,158 @@
+"""Machine code of functions → Artifact: constants, internal maps, types, programs. Shared by the
+backends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from bpfscript.backends import btf
+from bpfscript.diagnostics import CompilerBug, Source
+from bpfscript.ir.core import Function, Module
+from bpfscript.ir.types import I
+from bpfscript.manifest import (
+    Artifact,
+    CodeFunction,
+    Internal,
+    Manifest,
+    MapDef,
+    MapType,
+    Program,
+)
+from bpfscript.types import UINT64, align_up
+
+_ALIGN = 8  # of each constant
+
+
+def constants(module: Module) -> tuple[bytes, dict[bytes, int]]:
+    """What `.rodata` holds, and the offset of each `rodata` instruction's bytes in it."""
+    offsets: dict[bytes, int] = {}
+    out = bytearray()
+    for function in module.functions:
+        for instr in function.instructions():
+            data = instr.attrs.get("data")
+            if instr.op == "rodata" and isinstance(data, bytes) and data not in offsets:
+                offsets[data] = len(out)
+                out += data.ljust(max(align_up(len(data), _ALIGN), _ALIGN), b"\0")
+    return bytes(out), offsets
+
+
+def assemble(module: Module, source: Source, code: Iterable[CodeFunction]) -> Artifact:
+    """The artifact of a module whose functions are compiled.
+
+    Strings of the line table and types are filled in here. The manifest gets what the module
+    knows: probes, maps, events.
+    """
+    rodata, _ = constants(module)
+    compiled = {c.name: c for c in code}
+    maps = list(module.maps.values())
+    if rodata:
+        maps.append(MapDef(Internal.RODATA, MapType.ARRAY, None, None, 4, len(rodata), 1))
+    if any(i.op == "opaque" for f in module.functions for i in f.instructions()):
+        maps.append(MapDef(Internal.ZERO, MapType.ARRAY, None, UINT64, 4, 8, 1))
+    programs = [
+        Program(f.name, f.entry.type, f.entry.section, _reached(f.name, compiled))
+        for f in module.functions
+        if f.entry
+    ]
+    probes = [f.entry.probe for f in module.functions if f.entry]
+    artifact = Artifact(
+        programs, {}, Manifest(probes, maps, list(module.events)), rodata,
+        source_name=source.name, source_text=source.text,
+    )  # fmt: skip
+    types = btf.Writer()
+    names = symbols(artifact, (f.name for f in module.functions))
+    for function in module.functions:
+        artifact.functions[function.name] = _described(
+            function, compiled[function.name], names[function.name], types, source
+        )
+    _describe_data(artifact, types)
+    for section in sorted({p.section for p in programs}):
+        types.string(section)
+    artifact.btf = types.data()
+    return artifact
+
+
+def _reached(entry: str, code: dict[str, CodeFunction]) -> tuple[str, ...]:
+    """The function, then all that it calls or hands out, in order of first mention."""
+    found = [entry]
+    for name in found:
+        for relocation in code[name].relocations:
+            if relocation.kind in ("call", "callback") and relocation.name not in found:
+                found.append(relocation.name)
+    return tuple(found)
+
+
+def _described(
+    function: Function, code: CodeFunction, symbol: str, types: btf.Writer, source: Source
+) -> CodeFunction:
+    linkage = btf.GLOBAL if function.entry else btf.STATIC
+    params = [
+        (f"a{n}", types.u64() if isinstance(p.type, I) else types.pointer())
+        for n, p in enumerate(function.params)
+    ]
+    file = types.string(source.name)
+    lines = tuple(
+        replace(line, file=file, text=types.string(source.line(line.line))) for line in code.lines
+    )
+    return replace(code, lines=lines, type_id=types.function(symbol, params, linkage))
+
+
+# Names in objects
+
+
+def symbols(artifact: Artifact, functions: Iterable[str] | None = None) -> dict[str, str]:
+    """C identifiers for the names of maps and functions: `@x` is `AT_x`, `.events` is `events`."""
+    out: dict[str, str] = {}
+    taken: set[str] = set()
+    maps = (m.name for m in artifact.manifest.maps)
+    for name in [*maps, *(artifact.functions if functions is None else functions)]:
+        plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lstrip(".@"))
+        plain = f"AT_{plain}" if name.startswith("@") else plain
+        plain = f"_{plain}" if not plain or plain[0].isdigit() else plain
+        symbol, number = plain, 1
+        while symbol in taken:
+            number += 1
+            symbol = f"{plain}_{number}"
+        taken.add(symbol)
+        if name in out:
+            raise CompilerBug(f"two things are called {name}")
+        out[name] = symbol
+    return out
+
+
+def data_sections(artifact: Artifact) -> dict[str, str]:
+    """Maps whose value is addressed directly, with the section that is libbpf's way to do that."""
+    relocations = [r for f in artifact.functions.values() for r in f.relocations]
+    direct = {r.name for r in relocations if r.kind == "map_value"} | {Internal.RODATA}
+    names = symbols(artifact)
+    return {
+        m.name: ".rodata" if m.name == Internal.RODATA else f".data.{names[m.name]}"
+        for m in artifact.manifest.maps
+        if m.name in direct
+    }
+
+
+def map_sizes(artifact: Artifact, types: btf.Writer) -> dict[str, tuple[int, int]]:
+    """BTF variable and size in `.maps` of each map that lies there, in order."""
+    names, data = symbols(artifact), data_sections(artifact)
+    return {
+        m.name: types.map(names[m.name], m) for m in artifact.manifest.maps if m.name not in data
+    }
+
+
+def _describe_data(artifact: Artifact, types: btf.Writer) -> None:
+    names, offset, placed = symbols(artifact), 0, []
+    for variable, size in map_sizes(artifact, types).values():
+        placed.append((variable, offset, size))
+        offset += size
+    if placed:
+        types.section(".maps", placed)
+    for definition in artifact.manifest.maps:
+        if section := data_sections(artifact).get(definition.name):
+            type = types.sized(definition.value, definition.value_size)
+            variable = types.variable(names[definition.name], type)
+            types.section(section, [(variable, 0, definition.value_size)])
+    for section in (".text", "license"):
+        types.string(section)

@@ -1,0 +1,118 @@
+"""Where script text is, what is wrong with it, and how that is shown."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+
+TAB = "    "
+
+
+class Source:
+    """Script text with a name. Offsets are 0-based; lines and columns are made only to print."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self.name, self.text = name, text
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [0, *(i + 1 for i, c in enumerate(self.text) if c == "\n")]
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """1-based line and column of an offset."""
+        line = bisect_right(self._starts, offset)
+        return line, offset - self._starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """Text of a 1-based line, without its end."""
+        end = self._starts[number] - 1 if number < len(self._starts) else len(self.text)
+        return self.text[self._starts[number - 1] : end]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The half-open range [start, end) of a source."""
+
+    source: Source
+    start: int
+    end: int
+
+    def to(self, other: Span) -> Span:
+        """From the start of this span to the end of another."""
+        return Span(self.source, self.start, other.end)
+
+    @property
+    def text(self) -> str:
+        return self.source.text[self.start : self.end]
+
+    @property
+    def place(self) -> str:
+        """`NAME:LINE:COL1-COL2`, or `NAME:LINE1-LINE2` when it covers several lines."""
+        (first, column), (last, stop) = map(self.source.position, (self.start, self.end))
+        if first != last:
+            return f"{self.source.name}:{first}-{last}"
+        return f"{self.source.name}:{first}:{column}-{stop}"
+
+    def excerpt(self) -> str:
+        """The lines it covers; a single line is underlined with `~`."""
+        (first, column), (last, stop) = map(self.source.position, (self.start, self.end))
+        lines = [self.source.line(n).replace("\t", TAB) for n in range(first, last + 1)]
+        if first == last:
+            before = self.source.line(first)[: column - 1].replace("\t", TAB)
+            lines.append(" " * len(before) + "~" * max(stop - column, 1))
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One fault or warning about a script. `context` holds further places: (span, message)."""
+
+    message: str
+    span: Span
+    severity: str = "ERROR"  # or WARNING
+    hint: str | None = None
+    context: tuple[tuple[Span, str], ...] = ()
+
+    def render(self) -> str:
+        parts = [f"{self.span.place}: {self.severity}: {self.message}", self.span.excerpt()]
+        for span, message in self.context:
+            parts += [f"{span.place}: {self.severity}: {message}", span.excerpt()]
+        if self.hint:
+            parts.append(f"HINT: {self.hint}")
+        return "\n".join(parts)
+
+
+class Reporter:
+    """Collects what is wrong with a script while a stage goes on; the driver raises once."""
+
+    def __init__(self) -> None:
+        self.errors: list[Diagnostic] = []
+        self.warnings: list[Diagnostic] = []
+
+    def error(
+        self, span: Span, message: str, hint: str | None = None, *context: tuple[Span, str]
+    ) -> None:
+        self.errors.append(Diagnostic(message, span, "ERROR", hint, context))
+
+    def warning(
+        self, span: Span, message: str, hint: str | None = None, *context: tuple[Span, str]
+    ) -> None:
+        self.warnings.append(Diagnostic(message, span, "WARNING", hint, context))
+
+    def raise_errors(self) -> None:
+        """End the stage here if it found an error. Raises ScriptError with warnings after errors."""
+        if self.errors:
+            raise ScriptError([*self.errors, *self.warnings])
+
+
+class ScriptError(Exception):
+    """The user's script is at fault. Holds every diagnostic found, errors first."""
+
+    def __init__(self, diagnostics: list[Diagnostic]) -> None:
+        self.diagnostics = diagnostics
+        super().__init__(diagnostics[0].message if diagnostics else "no diagnostic")
+
+
+class CompilerBug(Exception):
+    """bpfscript is at fault: an invariant between its stages does not hold."""

@@ -1,0 +1,143 @@
+"""Runs the stages in order: text → nodes → types → IR → legal IR → artifact.
+
+The only module that sees them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bpfscript.diagnostics import Diagnostic, Source
+from bpfscript.frontend.typed import Checked, Options
+from bpfscript.ir.core import Module
+from bpfscript.manifest import Artifact
+from bpfscript.target import Target
+
+STAGES = {
+    "nodes": "the syntax tree",
+    "types": "the type of every expression",
+    "ir": "the script in IR, as lowered",
+    "opt": "IR after the optimising passes",
+    "legal": "IR after all passes",
+    "llvm": "LLVM IR text",
+    "asm": "eBPF instructions",
+    "elf": "sections of the object",
+}
+"""What `-d` prints, in the order in which it is made."""
+
+
+@dataclass(slots=True)
+class Result:
+    """A compiled script: what to run, and what there is to say about it."""
+
+    artifact: Artifact
+    warnings: list[Diagnostic] = field(default_factory=list)
+
+
+def compile(
+    source: Source,
+    target: Target,
+    options: Options | None = None,
+    *,
+    backend: str = "llvm",
+    optimise: bool = True,
+    verify: bool = False,
+    show: Callable[[str, str], None] | None = None,
+    wanted: frozenset[str] = frozenset(),
+) -> Result:
+    """Compile a script for a target. Pure: the same inputs give the same bytes.
+
+    `show(stage, text)` is called for each stage in `wanted`, keys of STAGES. `verify` checks the IR
+    after each pass. Raises ScriptError for faults of the script, MachineError for what the target
+    lacks, CompilerBug for ours.
+    """
+    from bpfscript.backends import backend as backend_named
+    from bpfscript.frontend.check import check
+    from bpfscript.frontend.lower import lower
+    from bpfscript.frontend.parser import parse
+    from bpfscript.ir.verify import verify as verify_ir
+    from bpfscript.passes.pipeline import run
+
+    def tell(stage: str, text: Callable[[], str]) -> None:
+        if show and stage in wanted:
+            show(stage, text())
+
+    def after(name: str, module: Module) -> None:
+        if name == "static-keys":  # the last that only optimises
+            tell("opt", lambda: _ir(module))
+
+    options = options or Options()
+    program = parse(source)
+    tell("nodes", lambda: _nodes(program))
+    checked = check(program, target, options)
+    tell("types", lambda: _types(checked))
+    module = lower(checked, target)
+    tell("ir", lambda: _ir(module))
+    if verify:
+        verify_ir(module)
+    run(module, target, optimise=optimise, verify=verify, print_after=after)
+    tell("legal", lambda: _ir(module))
+    tell("llvm", lambda: _llvm(module, target, source))
+    artifact = backend_named(backend).emit(module, target, source)
+    artifact.manifest.settings = checked.settings
+    artifact.manifest.structs, artifact.manifest.enums = checked.structs, checked.enums
+    artifact.manifest.unsafe = options.unsafe
+    tell("asm", lambda: _asm(artifact))
+    tell("elf", lambda: _elf(artifact))
+    return Result(artifact, checked.warnings)
+
+
+def _nodes(program: object) -> str:
+    from bpfscript.frontend.nodes import Program
+    from bpfscript.frontend.printer import dump
+
+    assert isinstance(program, Program)
+    return dump(program)
+
+
+def _types(checked: Checked) -> str:
+    """One line an expression: place, type, text."""
+    from bpfscript.frontend.nodes import Node
+
+    def order(item: tuple[Node, object]) -> tuple[int, int]:
+        return item[0].span.start, -item[0].span.end
+
+    lines = []
+    for node, type in sorted(checked.types.items(), key=order):
+        text = " ".join(node.span.text.split())
+        lines.append(f"{node.span.place:<20} {type!s:<24} {text}")
+    maps = [f"{m.name}[{m.key or ''}] = {m.value}" for m in checked.maps.values()]
+    return "\n".join(maps + lines)
+
+
+def _ir(module: Module) -> str:
+    from bpfscript.ir.printer import print_module
+
+    return print_module(module)
+
+
+def _llvm(module: Module, target: Target, source: Source) -> str:
+    from bpfscript.backends.llvm_text import to_text
+
+    return to_text(module, target, source)
+
+
+def _asm(artifact: Artifact) -> str:
+    from bpfscript.backends.isa import disassemble
+
+    return "\n".join(
+        f"{name}:\n{disassemble(function)}" for name, function in artifact.functions.items()
+    )
+
+
+def _elf(artifact: Artifact) -> str:
+    from io import BytesIO
+
+    from elftools.elf.elffile import ELFFile
+
+    from bpfscript.backends.elf import write
+
+    elf = ELFFile(BytesIO(write(artifact)))  # type: ignore[no-untyped-call]
+    sections = [(s.name, s["sh_type"], s["sh_size"]) for s in elf.iter_sections() if s.name]
+    return "\n".join(f"{name:<36} {kind:<14} {size:>7} bytes" for name, kind, size in sections)

@@ -1,0 +1,255 @@
+"""What a compiled script is: plain data that the runtime needs and nothing of the compiler.
+
+An `Artifact` is inert and the same on every machine. Its `manifest` rides inside the ELF object, so
+an object traces with full output and without the compiler.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from bpfscript.types import Field, Stack, Symbol, Type, parts
+
+EVENT_HEADER = 8  # bytes before the first field of a ring-buffer record: uint64 event number
+
+
+class ProgramType(IntEnum):
+    """enum bpf_prog_type, include/uapi/linux/bpf.h"""
+
+    KPROBE = 2  # also uprobes
+    TRACEPOINT = 5
+    PERF_EVENT = 7
+    RAW_TRACEPOINT = 17
+    TRACING = 26
+
+
+class MapType(IntEnum):
+    """enum bpf_map_type, include/uapi/linux/bpf.h"""
+
+    HASH = 1
+    ARRAY = 2
+    PERCPU_HASH = 5
+    PERCPU_ARRAY = 6
+    LRU_HASH = 9
+    LRU_PERCPU_HASH = 10
+    RINGBUF = 27
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the script something stands: for messages at run time, as `Span.place` shows it."""
+
+    file: str
+    line: int
+    column: int  # 1-based
+    end: int  # column after the last one
+    text: str  # the script's line
+
+
+@dataclass(slots=True)
+class MapDef:
+    """A BPF map. Names of the script's own start with `@`; ours with `.` (see `Internal`).
+
+    `key` is None for a scalar (`@x`), whose one entry has the uint32 key 0. With `labels` the map is an
+    array: slot i stands for the key labels[i], and each value is followed by a uint64 that is
+    non-zero once the entry exists. `declared`: it came from `let @x = hash(n)`.
+    """
+
+    name: str
+    kind: MapType
+    key: Type | None
+    value: Type | None
+    key_size: int
+    value_size: int
+    max_entries: int
+    labels: tuple[str | int, ...] | None = None
+    flags: int = 0  # BPF_F_*
+    declared: bool = False
+
+    @property
+    def per_cpu(self) -> bool:
+        return self.kind in (MapType.PERCPU_HASH, MapType.PERCPU_ARRAY, MapType.LRU_PERCPU_HASH)
+
+
+class Internal:
+    """Names of the maps that are not the script's."""
+
+    EVENTS = ".events"  # RINGBUF: records of `Event`s
+    LOST = ".lost"  # PERCPU_ARRAY, one uint64: records that found the ring full
+    SCRATCH = ".scratch"  # PERCPU_ARRAY, one value: what does not fit the BPF stack
+    RODATA = ".rodata"  # ARRAY, one value: `Artifact.rodata`, frozen
+    GLOBALS = ".globals"  # ARRAY, one value: what only the run knows, see GLOBALS_LAYOUT
+    ZERO = ".zero"  # ARRAY, one uint64: a zero of which the kernel's verifier knows nothing
+
+
+GLOBALS_LAYOUT = ("start", "child")
+"""uint64 each, filled before any program runs: CLOCK_BOOTTIME ns at the start, pid of `-c` or 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """One place to attach a program to.
+
+    kind          target                     other fields
+    begin, end    ""                         run once by BPF_PROG_TEST_RUN
+    self          "SIGUSR1"                  likewise, on each signal
+    tracepoint    "category:event"           through a perf event
+    raw_tracepoint "sys_enter"               BPF_RAW_TRACEPOINT_OPEN
+    kprobe, kretprobe  "[module:]function"   offset
+    uprobe, uretprobe  path                  symbol, offset (in the file), by kind
+    profile, interval  ""                    period ns, or frequency Hz
+    software, hardware ""                    config (PERF_COUNT_SW_*/HW_*), period in events
+    """
+
+    kind: str
+    name: str  # as `probe` shows it
+    target: str = ""
+    symbol: str = ""
+    offset: int = 0  # bytes; uprobe: offset in the file of the address to break at
+    period: int = 0
+    frequency: int = 0
+    config: int = 0
+    cookie: int = 0  # what bpf_get_attach_cookie gives: index in ProbeInfo.names
+    place: Place | None = None
+
+
+@dataclass(slots=True)
+class ProbeInfo:
+    """A program and where it goes. `matches` probes are served by the `attachments`, which may be fewer."""
+
+    program: str
+    attachments: tuple[Attach, ...]
+    names: tuple[str, ...]  # full name of each match, by the program's probe id
+
+    @property
+    def matches(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A record in the ring: uint64 index of this event, then the fields.
+
+    kind          fields                       text, more
+    printf        the arguments                the format
+    errorf, warnf the arguments                the format; place
+    print         the value                    -
+    print_map     -                            map; top, divisor
+    print_element key, value                   map
+    clear, zero   -                            map
+    time          -                            strftime(3) format
+    cat, system   the arguments                the format
+    join          up to 16 strings             separator
+    exit          int64 code                   -
+    runtime_error -                            message; place
+    helper_error  int32 return code            message, helper; place
+    """
+
+    kind: str
+    fields: tuple[Type, ...] = ()
+    offsets: tuple[int, ...] = ()  # from the start of the record, header included
+    size: int = EVENT_HEADER  # of the whole record, a multiple of 8
+    text: str = ""
+    map: str = ""
+    top: int = 0
+    divisor: int = 0
+    helper: str = ""
+    place: Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Configuration that user space acts on (LANGUAGE §8.3)."""
+
+    print_maps_on_exit: bool = True
+    str_trunc_trailer: str = ".."
+    max_cat_bytes: int = 10240
+    cpp_demangle: bool = True
+    missing_probes: str = "error"
+    cache_user_symbols: str = "PER_PID"
+    show_debug_info: bool = True
+    perf_rb_pages: int = 0  # 0: chosen from memory
+    log_size: int = 1000000
+    license: str = "GPL"
+
+
+@dataclass(slots=True)
+class Manifest:
+    probes: list[ProbeInfo] = field(default_factory=list)
+    maps: list[MapDef] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    structs: dict[str, tuple[Field, ...]] = field(default_factory=dict)  # those that are printed
+    enums: dict[str, dict[int, str]] = field(default_factory=dict)  # those that are printed
+    settings: Settings = field(default_factory=Settings)
+    unsafe: bool = False
+
+    @property
+    def shows_user_code(self) -> bool:
+        """Whether some value is a stack or symbol of a process."""
+        values = [t for m in self.maps for t in (m.key, m.value) if t]
+        values += [t for event in self.events for t in event.fields]
+        user = (Stack, Symbol)
+        return any(isinstance(t, user) and t.kind == "user" for v in values for t in parts(v))
+
+
+@dataclass(frozen=True, slots=True)
+class Relocation:
+    """`instruction` (index) is the ld_imm64 or call that needs the address of `map` (+ `addend`) or `function`.
+
+    kind: map (the map's descriptor), map_value (address inside its first value), call (BPF to BPF, imm is
+    relative), callback (ld_imm64 of a function's address), kfunc.
+    """
+
+    instruction: int
+    kind: str
+    name: str
+    addend: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """From `instruction` on (8-byte slots), the code comes from this place of the script.
+
+    `file` and `text` are offsets of strings in `Artifact.btf` (struct bpf_line_info).
+    """
+
+    instruction: int
+    line: int
+    column: int
+    file: int = 0
+    text: int = 0
+
+
+@dataclass(slots=True)
+class CodeFunction:
+    """Machine code of one function, little-endian 8-byte slots."""
+
+    name: str
+    code: bytes
+    relocations: tuple[Relocation, ...] = ()
+    lines: tuple[Line, ...] = ()
+    type_id: int = 0  # of its FUNC in `Artifact.btf`; 0: it has none
+
+
+@dataclass(slots=True)
+class Program:
+    """What BPF_PROG_LOAD takes: the entry function, then every function that it reaches by relocation."""
+
+    name: str
+    type: ProgramType
+    section: str  # libbpf's convention, e.g. "tracepoint/sched/sched_switch"
+    functions: tuple[str, ...]  # the first is the entry
+
+
+@dataclass(slots=True)
+class Artifact:
+    """Everything a run needs. `backends.elf` turns it into an object that libbpf loads, and back."""
+
+    programs: list[Program]
+    functions: dict[str, CodeFunction]
+    manifest: Manifest
+    rodata: bytes = b""
+    btf: bytes = b""  # types of functions and maps, and the strings of the line table
+    source_name: str = ""
+    source_text: str = ""

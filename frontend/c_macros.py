@@ -1,0 +1,70 @@
+"""`#define` in scripts and headers: a bare word becomes the expression it stands for (LANGUAGE §1.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from bpfscript.diagnostics import ScriptError, Source, Span
+
+from . import nodes
+from .builtins import argument_number, builtin
+
+if TYPE_CHECKING:
+    from .check_base import CNames
+
+
+def expand_c_macros(program: nodes.Program, names: CNames) -> nodes.Program:
+    """The program with every macro that C definitions define in place of its name.
+
+    What a macro becomes has the span of the name. One whose text is no expression stays a name.
+    """
+
+    def replace(node: nodes.Node, inside: tuple[str, ...]) -> nodes.Node:
+        if not isinstance(node, nodes.Identifier) or node.name in inside or _reserved(node.name):
+            return node
+        text = names.macro(node.name)
+        body = _expression(node.name, text) if text else None
+        if body is None:
+            return node
+        return _rebuild(body, lambda n: replace(n, (*inside, node.name)), node.span)
+
+    items = tuple(_rebuild(item, lambda n: replace(n, ()), None) for item in program.items)
+    return attrs.evolve(program, items=items)
+
+
+def _reserved(name: str) -> bool:
+    return builtin(name) is not None or argument_number(name) is not None
+
+
+def _expression(name: str, text: str) -> nodes.Expr | None:
+    from .parser import parse_expression
+
+    try:
+        return parse_expression(Source(name, text))
+    except ScriptError:
+        return None
+
+
+def _rebuild(
+    node: nodes.N, change: Callable[[nodes.Node], nodes.Node], span: Span | None
+) -> nodes.N:
+    """A copy with `change` made to every leaf, all of it at `span`. Nodes without change are kept."""
+
+    def visit(value: object) -> object:
+        if isinstance(value, nodes.Node):
+            return change(_rebuild(value, change, span))
+        if isinstance(value, tuple):
+            made = tuple(map(visit, value))
+            return value if all(a is b for a, b in zip(made, value, strict=True)) else made
+        if isinstance(value, Span) and span is not None:
+            return span
+        return value
+
+    old = {a.name: getattr(node, a.name) for a in attrs.fields(type(node))}
+    new = {name: visit(value) for name, value in old.items()}
+    if all(new[name] is value for name, value in old.items()):
+        return node
+    return type(node)(**new)

@@ -1,0 +1,98 @@
+"""Check a script and find the type of everything in it.
+
+    Program ─config→ limits ─resolve→ instances ─walks until no type changes→ Checked
+
+Maps are shared by all instances, variables are each instance's own. Raises ScriptError with every
+fault of the first stage that found one.
+"""
+
+from __future__ import annotations
+
+from bpfscript.diagnostics import Diagnostic, Reporter, ScriptError
+from bpfscript.target import Target
+from bpfscript.types import INT64, VOID
+
+from . import nodes
+from .check_base import CNames
+from .check_statements import Statements
+from .config import configure
+from .scopes import Scopes
+from .typed import Checked, Options
+
+MAX_WALKS = 50
+
+
+def check(
+    program: nodes.Program, target: Target, options: Options, names: CNames | None = None
+) -> Checked:
+    """Types of a program for a target. `names`: what C names mean, instead of the target's."""
+    from .c_macros import expand_c_macros
+    from .ctypes import CTypes
+    from .resolve import resolve
+
+    report = Reporter()
+    configuration = configure(program.config, options.environment, report, program.span)
+    report.raise_errors()
+    limits = configuration.limits
+    for item in program.items:
+        if isinstance(item, nodes.Function):
+            report.error(item.span, "functions are not supported yet")
+    known = CTypes(
+        lambda: target.btf, program.c_definitions, options.include_dirs, options.include_files
+    )
+    if program.c_definitions or options.include_files:
+        program = expand_c_macros(program, names or known)
+    instances = resolve(program, target, options, limits, report, known)
+    report.raise_errors()
+    checked = Checked(program, instances, options, limits, configuration.settings)
+    found = Checker(checked, target, names or known, configuration).run()
+    checked.warnings = _distinct([*report.warnings, *found.warnings])
+    if found.errors:
+        raise ScriptError([*_distinct(found.errors), *checked.warnings])
+    return checked
+
+
+class Checker(Statements):
+    def run(self) -> Reporter:
+        """Walk until nothing changes and fill the tables. What the last walk reported."""
+        scopes = [Scopes() for _ in self.checked.instances]
+        for _ in range(MAX_WALKS):
+            self.report, self.changed = Reporter(), False
+            for instance, scope in zip(self.checked.instances, scopes, strict=True):
+                self.instance, self.scopes = instance, scope
+                self._walk(instance.probe)
+            if not self.changed and not self.settle_stepped():
+                break
+        self._finish(scopes)
+        return self.report
+
+    def _walk(self, probe: nodes.Probe) -> None:
+        self.scopes.restart()
+        if probe.predicate is not None:
+            self.condition(probe.predicate, probe.predicate)
+        self.body(probe.body)
+        for local, span in self.scopes.declared:
+            if not self.scopes.assigned(local):
+                self.report.warning(span, f"Variable {local.name} was never assigned to.")
+
+    def _finish(self, scopes: list[Scopes]) -> None:
+        items = self.checked.program.items
+        declared = {i.name: i for i in items if isinstance(i, nodes.MapDeclaration)}
+        self.check_declarations(declared)
+        self.check_options()
+        for scope in scopes:
+            self.checked.locals.update(scope.bindings)
+            for local, _ in scope.declared:
+                if local.type == VOID:
+                    local.type = INT64  # nothing ever reads or writes it
+        self.checked.maps.update(self.map_infos(declared))
+        for state in self.maps.values():
+            self.show(state.key)
+            self.show(state.value)
+
+
+def _distinct(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    """Without repetition: bodies are checked once for each context that they run in."""
+    seen = {(d.span.start, d.span.end, d.message): d for d in reversed(diagnostics)}
+    kept = {id(d) for d in seen.values()}
+    return [d for d in diagnostics if id(d) in kept]

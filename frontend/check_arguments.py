@@ -1,0 +1,116 @@
+"""Arguments of a call against the kinds that the table of functions names for them."""
+
+from __future__ import annotations
+
+from bpfscript.types import Bool, Int, Pointer, String, Type
+
+from . import nodes
+from .check_builtins import Builtins
+from .functions import Function, Kind
+from .join import base_name
+
+Argument = nodes.Expr | nodes.TypeName | nodes.Typeof
+
+UNVISITED: frozenset[Kind] = frozenset(("word", "type", "variable", "other", "map", "keyed"))
+
+
+class Arguments(Builtins):
+    def check_arguments(self, node: nodes.Call, row: Function) -> bool:
+        """Type the arguments and report those of a wrong kind. Whether they can be relied on."""
+        fault = row.wrong_count(len(node.args))
+        if fault:
+            self.error(node.span, fault)
+            return False
+        good = [self._argument_fits(node, row.kind(i), a) for i, a in enumerate(node.args)]
+        return all(good)
+
+    def _argument_fits(self, node: nodes.Call, kind: Kind, argument: Argument) -> bool:
+        if kind in ("map", "keyed"):
+            return self._map_fits(node, kind, argument)
+        if kind in UNVISITED:
+            return True
+        if isinstance(argument, nodes.TypeName | nodes.Typeof):
+            self.error(argument.span, f"{node.name}() does not take a type here")
+            return False
+        type = self.expression(argument)
+        if type is None:
+            return kind in ("text", "number") and argument in self.constants
+        fault = self._kind_fault(kind, argument, type)
+        if fault:
+            self.error(node.span, f"{node.name}() {fault}")
+        return not fault
+
+    def _kind_fault(self, kind: Kind, argument: nodes.Expr, type: Type) -> str | None:
+        aggregate = self.aggregate_read(argument)
+        shown = base_name(aggregate or type)
+        constant = self.constants.get(argument)
+        match kind:
+            case "int" if not isinstance(type, Int | Bool):
+                return f"only supports int arguments ({shown} provided)"
+            case "integer" if not isinstance(type, Int | Bool):
+                return f"only supports integer arguments ({shown} provided)"
+            case "address" if not isinstance(type, Int | Pointer):
+                return f"only supports int or pointer arguments ({shown} provided)"
+            case "string" if not isinstance(type, String):
+                return f"only supports string arguments ({shown} provided)"
+            case "text" if not isinstance(constant, bytes):
+                return f"expects a string literal ({shown} provided)"
+            case "number" if not isinstance(constant, int):
+                return f"expects a int literal ({shown} provided)"
+        return None
+
+    def _map_fits(self, node: nodes.Call, kind: Kind, argument: Argument) -> bool:
+        if not isinstance(argument, nodes.Map) or argument.key is not None:
+            self.error(argument.span, f"{node.name}() expects a map argument")
+            return False
+        if kind == "keyed":
+            return self.keyed_map(node, node.name, argument)
+        self.map_by_name(argument)
+        return True
+
+    def map_by_name(self, node: nodes.Map) -> bool:
+        """A map as a whole. Whether something is known about it."""
+        state = self.map_state(node)
+        if state.value is None:
+            if not state.stepped:
+                self.error(node.span, f"Undefined map: {node.name}")
+            return False
+        self.types[node] = state.value
+        return True
+
+    def keyed_map(self, node: nodes.Call, what: str, map: nodes.Map) -> bool:
+        """A map that has to have keys."""
+        state = self.map_state(map)
+        if state.keyed is False:
+            self.error(
+                node.span,
+                f"call to {what}() expects a map with explicit keys (non-scalar map)",
+            )
+            return False
+        return self.map_by_name(map)
+
+    def argument(self, node: nodes.Call, index: int) -> nodes.Expr | None:
+        """An argument that is an expression; None if it is not there."""
+        if index >= len(node.args):
+            return None
+        argument = node.args[index]
+        return None if isinstance(argument, nodes.TypeName | nodes.Typeof) else argument
+
+    def type_at(self, node: nodes.Call, index: int) -> Type | None:
+        argument = self.argument(node, index)
+        return self.types.get(argument) if argument is not None else None
+
+    def typed_at(self, node: nodes.Call, index: int) -> Type | None:
+        """Type of an argument that the table left to the function's rule."""
+        argument = self.argument(node, index)
+        return self.expression(argument) if argument is not None else None
+
+    def text_at(self, node: nodes.Call, index: int) -> str | None:
+        """A string literal."""
+        value = self.constants.get(node.args[index]) if index < len(node.args) else None
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else None
+
+    def number_at(self, node: nodes.Call, index: int) -> int | None:
+        """An integer literal."""
+        value = self.constants.get(node.args[index]) if index < len(node.args) else None
+        return int(value) if isinstance(value, int) else None

@@ -1,0 +1,150 @@
+"""What the parts of the checker share: the tables they fill, and how they report.
+
+The checker walks every body again and again until no type changes; what the last walk reported is
+what counts. In between, the type of an expression may be unknown: None, about which nothing further
+is said.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Protocol
+
+from bpfscript.diagnostics import Reporter, Span
+from bpfscript.target import Target
+from bpfscript.types import BOOL, VOID, Field, Int, String, Struct, Type
+
+from . import nodes
+from .config import Configuration
+from .join import literal_type
+from .scopes import Scopes
+from .typed import Checked, Constant, Instance, Local
+
+
+class CNames(Protocol):
+    """What C definitions, headers and the kernel's own types say about names."""
+
+    def named(self, keyword: str | None, name: str) -> Type | None:
+        """`struct S` or a typedef."""
+
+    def fields(self, struct: Struct) -> tuple[Field, ...]:
+        """Members of a struct, those of anonymous members among them."""
+
+    def enum_constant(self, name: str) -> tuple[int, str] | None:
+        """Value, and name of its enum."""
+
+    def enum(self, name: str) -> dict[int, str] | None:
+        """Constants of an enum by value."""
+
+    def macro(self, name: str) -> str | None:
+        """Text of a #define without parameters."""
+
+
+@dataclass(eq=False, slots=True)
+class MapState:
+    """What is known of a map so far. `keyed` None: never accessed."""
+
+    name: str
+    span: Span
+    keyed: bool | None = None
+    key: Type | None = None
+    key_span: Span | None = None  # of its first access
+    value: Type | None = None
+    operand: Int | None = None  # what its aggregations aggregate
+    stepped: bool = False  # ++, op= or reading at a key: unless more is known, an integer
+
+
+@dataclass(eq=False, slots=True)
+class Option:
+    """A named parameter: what `getopt` says about it, everywhere the same."""
+
+    default: Constant
+    description: Constant | None
+
+
+class CheckerBase(ABC):
+    instance: Instance  # whose body is walked
+
+    def __init__(
+        self, checked: Checked, target: Target, names: CNames, configuration: Configuration
+    ) -> None:
+        self.checked, self.target, self.names = checked, target, names
+        self.configuration, self.limits = configuration, checked.limits
+        self.types, self.constants = checked.types, checked.constants
+        self.report, self.scopes, self.changed = Reporter(), Scopes(), False
+        self.maps: dict[str, MapState] = {}
+        self.options: dict[str, Option] = {}
+        self.loops: list[nodes.While | nodes.For | nodes.Unroll] = []  # around what is walked
+        self.shown: set[str] = set()  # structs that are printed
+        self.operands: dict[nodes.Expr, Int] = {}  # of aggregations
+
+    def error(
+        self, span: Span, message: str, hint: str | None = None, *context: tuple[Span, str]
+    ) -> None:
+        self.report.error(span, message, hint, *context)
+
+    def expression(self, node: nodes.Expr) -> Type | None:
+        """Type of an expression, kept in the side tables; None if it is not known."""
+        self.constants.pop(node, None)
+        type = self.type_of(node)
+        if type is None:
+            self.types.pop(node, None)
+        else:
+            self.types[node] = type
+        return type
+
+    def literal(self, node: nodes.Expr, value: Constant, type: Type | None = None) -> Type:
+        """Note that an expression is known while compiling."""
+        self.constants[node] = value
+        return type or constant_type(value)
+
+    def number(self, node: nodes.Node) -> int | None:
+        """Value of an integer literal."""
+        value = self.constants.get(node)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+    @property
+    def string_size(self) -> int:
+        """Bytes of a string of unknown length: one more than asked for, to see what is cut."""
+        limit = self.limits.max_strlen
+        return limit + 1 if limit < 1024 else limit
+
+    @abstractmethod
+    def fields_of(self, struct: Struct) -> tuple[Field, ...]:
+        """Members of a struct; none if it is unknown."""
+
+    @abstractmethod
+    def typeinfo_field(self, operand: nodes.Typeinfo, node: nodes.FieldAccess) -> Type | None:
+        """Type of `typeinfo(…).name`."""
+
+    @abstractmethod
+    def type_of(self, node: nodes.Expr) -> Type | None:
+        """Type of an expression, after those of the expressions in it."""
+
+    @abstractmethod
+    def block(self, node: nodes.Block, *, callback: bool = False) -> Type:
+        """Check a block in a scope of its own. Its type is that of its result."""
+
+    @abstractmethod
+    def named_type(
+        self, node: nodes.TypeName | nodes.Typeof, of: Type | None = None
+    ) -> Type | None:
+        """The type that a type in the script means; `of` gives `[]` its length."""
+
+    @abstractmethod
+    def assign_variable(
+        self, local: Local, value: nodes.Expr | None, type: Type | None, span: Span
+    ) -> None:
+        """Let a variable take a value of a type."""
+
+
+def constant_type(value: Constant) -> Type:
+    if isinstance(value, bool):
+        return BOOL
+    return literal_type(value) if isinstance(value, int) else String(len(value) + 1)
+
+
+def known(local: Local) -> Type | None:
+    """Type of a variable, as far as it is known."""
+    return None if local.type == VOID else local.type

@@ -1,0 +1,186 @@
+"""Builtin variables and other bare words (LANGUAGE §4)."""
+
+from __future__ import annotations
+
+from bpfscript.arch import ARCHES
+from bpfscript.types import UINT64, Int, Pointer, Record, Stack, Struct, Symbol, Type
+
+from . import nodes
+from .builtins import BUILTINS, argument_number, builtin
+from .check_base import constant_type
+from .check_types import Types
+from .config import KEYS, STACK_MODES, stack_mode_fault
+from .functions import FUNCTIONS, nearest
+from .probes import PROBES, ProbeKind
+
+Word = nodes.Identifier | nodes.Call
+MAX_FRAMES, DEFAULT_FRAMES = 1024, 127
+
+
+class Builtins(Types):
+    @property
+    def kind(self) -> ProbeKind:
+        return PROBES[self.instance.kind]
+
+    def identifier(self, node: nodes.Identifier) -> Type | None:
+        if (number := argument_number(node.name)) is not None:
+            return self.numbered_argument(node, number)
+        if builtin(node.name) is not None:
+            return self.builtin_variable(node)
+        constant = self.names.enum_constant(node.name)
+        if constant is not None:
+            value, enum = constant
+            return self.literal(node, value, Int(64, False, enum=enum))
+        if node.name.startswith("sarg") and node.name[4:].isdecimal():
+            self.error(
+                node.span,
+                "sarg* is deleted. This was deprecated in v0.21 and was last available in v0.24.",
+                'Use *(reg("sp") + <stack_offset>) instead.',
+            )
+            return None
+        hint = nearest(node.name, [*BUILTINS, *FUNCTIONS])
+        self.error(node.span, f"Unknown identifier: '{node.name}'", hint)
+        return None
+
+    def numbered_argument(self, node: Word, number: int) -> Type | None:
+        if not self.kind.argn:
+            self.error(
+                node.span,
+                f"The {node.name} builtin can only be used with 'kprobes', 'uprobes' and 'usdt' "
+                "probes",
+            )
+            return None
+        if not self._outside_loop(node):
+            return None
+        arch = self.target.arch
+        if self.kind.ctx and self.kind.name != "usdt" and number >= len(ARCHES[arch].arguments):
+            self.error(node.span, f"{arch} doesn't support {node.name}")
+            return None
+        return UINT64
+
+    def _outside_loop(self, node: Word) -> bool:
+        """The probe's context cannot be had in a `for`, whose body is a function of its own."""
+        if any(isinstance(loop, nodes.For) for loop in self.loops):
+            name = node.name.removeprefix("__builtin_")
+            self.error(node.span, f"'{name}' builtin is not allowed in a for-loop")
+            return False
+        return True
+
+    def builtin_variable(self, node: Word) -> Type | None:
+        row = BUILTINS[node.name.removeprefix("__builtin_")]
+        match row.name:
+            case "args":
+                return self._arguments(node)
+            case "config":
+                return self._configuration()
+            case "ctx":
+                return self._context(node)
+            case "curtask":
+                task = self.names.named("struct", "task_struct") or Struct("struct task_struct", 0)
+                return Pointer(task, "kernel")
+            case "func":
+                return self._function(node)
+            case "retval":
+                return self._return_value(node)
+            case "kstack" | "ustack":
+                return self.stack(node, row.name, ())
+            case "probe" if len(self.instance.names) == 1:
+                return self.literal(node, self.instance.names[0].encode())
+            case "probe":
+                longest = max((name.encode() for name in self.instance.names), key=len, default=b"")
+                return constant_type(longest)
+            case "probetype":
+                return self.literal(node, (self.kind.probetype or self.kind.name).encode())
+        return row.type
+
+    def _arguments(self, node: Word) -> Type | None:
+        if not self.kind.args:
+            shown = self.kind.probetype or self.kind.name
+            self.error(
+                node.span,
+                "The args builtin can only be used with tracepoint, rawtracepoint, fentry/fexit, "
+                f"and uprobe probes ({shown} used here)",
+            )
+            return None
+        if self.instance.arguments is None:
+            name = self.instance.names[0]
+            self.error(node.span, f"Nothing is known about the arguments of {name}")
+            return None
+        return self.instance.args_type or Struct("struct args", 0)
+
+    def _configuration(self) -> Type:
+        values = {key: self.configuration.value(key) for key in KEYS}
+        types = (constant_type(v.encode() if isinstance(v, str) else v) for v in values.values())
+        return Record(tuple(values), tuple(types))
+
+    def _context(self, node: Word) -> Type | None:
+        if self.kind.name == "tracepoint":
+            self.error(node.span, "Use args instead of ctx in tracepoint")
+            return None
+        if not self.kind.ctx:
+            name = self.kind.name
+            self.error(node.span, f"The ctx builtin can not be used with '{name}' probes")
+            return None
+        if not self._outside_loop(node):
+            return None
+        name = self.kind.ctx.removeprefix("struct ")
+        return Pointer(self.names.named("struct", name) or Struct(self.kind.ctx, 0), "ctx")
+
+    def _function(self, node: Word) -> Type | None:
+        if not self.kind.func:
+            name = self.kind.name
+            self.error(node.span, f"The func builtin can not be used with '{name}' probes")
+            return None
+        return Symbol("user" if self.kind.space == "user" else "kernel")
+
+    def _return_value(self, node: Word) -> Type | None:
+        if not self.kind.retval:
+            hint = " (try to use args.ret instead)" if self.kind.name == "tracepoint" else ""
+            self.error(
+                node.span,
+                "The retval builtin can only be used with 'kretprobe' and 'uretprobe' and "
+                f"'fentry' probes{hint}",
+            )
+            return None
+        return UINT64 if self._outside_loop(node) else None
+
+    def stack(
+        self, node: Word, name: str, args: tuple[nodes.Expr | nodes.TypeName | nodes.Typeof, ...]
+    ) -> Type | None:
+        """`kstack`, `ustack(perf, 3)`: an optional mode, then an optional limit."""
+        side = "kernel" if name == "kstack" else "user"
+        mode, limit, rest = self.limits.stack_mode, DEFAULT_FRAMES, list(args)
+        if mode == "build_id" and side == "kernel":
+            mode = "raw"
+        if rest and isinstance(word := rest[0], nodes.Identifier):
+            del rest[0]
+            mode = word.name
+            if mode not in STACK_MODES:
+                self.error(word.span, f"Error parsing stack mode: {stack_mode_fault(name)}")
+                return None
+            if mode == "build_id" and side == "kernel":
+                self.error(node.span, "'build_id' stack mode can only be used for ustack")
+                return None
+        if rest and (frames := self._frames(node, name, rest.pop(0))) is not None:
+            limit = frames
+        if rest:
+            self.error(node.span, f"{name}(): Expected stack mode as first argument")
+            return None
+        return Stack("kernel" if side == "kernel" else "user", mode, limit)
+
+    def _frames(
+        self, node: Word, name: str, argument: nodes.Expr | nodes.TypeName | nodes.Typeof
+    ) -> int | None:
+        if not isinstance(argument, nodes.TypeName | nodes.Typeof):
+            self.expression(argument)
+        limit = self.constants.get(argument)
+        if not isinstance(limit, int) or limit < 0:
+            self.error(node.span, f"{name}: invalid limit value, need non-negative literal")
+            return None
+        if limit > MAX_FRAMES:
+            self.error(
+                node.span,
+                f"{name}([int limit]): limit shouldn't exceed {MAX_FRAMES}, {limit} given",
+            )
+            return None
+        return limit

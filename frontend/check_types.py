@@ -1,0 +1,255 @@
+"""Types as written, casts, and asking about types (LANGUAGE §2.1, §2.2, §2.11)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bpfscript.types import (
+    BOOL,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    UINT8,
+    UINT16,
+    UINT32,
+    UINT64,
+    VOID,
+    Aggregate,
+    AggregateName,
+    Array,
+    Bool,
+    Buffer,
+    CgroupPath,
+    Field,
+    Inet,
+    Int,
+    Mac,
+    Pointer,
+    Record,
+    Space,
+    String,
+    Struct,
+    Timestamp,
+    Tuple,
+    Type,
+    Username,
+)
+
+from . import nodes
+from .check_access import Access
+from .join import base_name, unsigned_type
+
+AGGREGATE_NAMES: tuple[AggregateName, ...] = ("count", "sum", "min", "max", "avg", "stats")
+NAMED: dict[str, Type] = {
+    "bool": BOOL, "void": VOID, "string": String(0), "buffer": Buffer(0), "inet": Inet(),
+    "int8": INT8, "int16": INT16, "int32": INT32, "int64": INT64,
+    "uint8": UINT8, "uint16": UINT16, "uint32": UINT32, "uint64": UINT64,
+    "username_t": Username(), "macaddr_t": Mac(), "cgroup_path_t": CgroupPath(),
+    "timestamp": Timestamp(""),
+    **{f"{name}_t": Aggregate(name) for name in AGGREGATE_NAMES},
+    **{f"u{name}_t": Aggregate(name, signed=False) for name in AGGREGATE_NAMES[1:]},
+}  # fmt: skip
+
+KERNEL_PROBES = frozenset(
+    ("kprobe", "kretprobe", "fentry", "fexit", "tracepoint", "rawtracepoint", "iter")
+)
+USER_PROBES = frozenset(("uprobe", "uretprobe", "usdt"))
+
+
+class Types(Access):
+    @property
+    def space(self) -> Space:
+        """Where plain pointers of this probe point to."""
+        if self.instance.kind in KERNEL_PROBES:
+            return "kernel"
+        return "user" if self.instance.kind in USER_PROBES else "none"
+
+    def fields_of(self, struct: Struct) -> tuple[Field, ...]:
+        """Members of a struct, kept for lowering."""
+        if struct.name not in self.checked.structs:
+            if struct == self.instance.args_type:
+                return ()
+            fields = self.names.fields(struct)
+            if not fields:
+                return ()
+            self.checked.structs[struct.name] = fields
+        return self.checked.structs[struct.name]
+
+    def named_type(
+        self, node: nodes.TypeName | nodes.Typeof, of: Type | None = None
+    ) -> Type | None:
+        if isinstance(node, nodes.Typeof):
+            return self.inspected(node.of, key=True)
+        type, suffixes = self._base_type(node), list(node.suffixes)
+        if type is None:
+            shown = f"{node.keyword} {node.name}" if node.keyword else node.name
+            if node.keyword == "enum":
+                self.error(node.span, f"Unknown enum: {node.name}")
+            else:
+                self.error(node.span, f'Cannot resolve unknown type "{shown}"')
+            return None
+        if isinstance(type, String | Buffer | Inet) and suffixes and isinstance(suffixes[0], int):
+            type = type if isinstance(type, Inet) else replace(type, size=suffixes[0])
+            del suffixes[0]
+        for suffix in suffixes:
+            if suffix == "*":
+                type = Pointer(type, self.space)
+            elif suffix is None:
+                type = Array(type, of.size // type.size if of is not None and type.size else 0)
+            else:
+                type = Array(type, suffix)
+        return type
+
+    def _base_type(self, node: nodes.TypeName) -> Type | None:
+        if node.keyword == "enum":
+            return Int(64, False, enum=node.name) if self.names.enum(node.name) else None
+        if node.keyword is None and node.name in NAMED:
+            return NAMED[node.name]
+        return self.names.named(node.keyword, node.name)
+
+    def inspected(
+        self, node: nodes.TypeName | nodes.Typeof | nodes.Expr, key: bool = False
+    ) -> Type | None:
+        """Type of what `sizeof` and kin ask about. With `key`, a bare map stands for its key."""
+        if isinstance(node, nodes.TypeName | nodes.Typeof):
+            return self.named_type(node)
+        if isinstance(node, nodes.Identifier) and (bare := self._bare_type(node)) is not None:
+            return bare
+        if key and isinstance(node, nodes.Map) and node.key is None:
+            state = self.map_state(node)
+            if state.keyed and state.key is not None:
+                return state.key
+        type = self.expression(node)
+        return self.aggregate_read(node) or type
+
+    def _bare_type(self, node: nodes.Identifier) -> Type | None:
+        return NAMED.get(node.name) or self.names.named(None, node.name)
+
+    def sizeof(self, node: nodes.Sizeof) -> Type | None:
+        type = self.inspected(node.of)
+        if type is None:
+            return None
+        return self.literal(node, type.size, unsigned_type(type.size))
+
+    def offsetof(self, node: nodes.Offsetof) -> Type | None:
+        type, offset = self.inspected(node.of), 0
+        for name in node.path:
+            while isinstance(type, Pointer):
+                type = type.to
+            if type is None:
+                return None
+            if not isinstance(type, Struct):
+                self.error(node.span, f"'{type}' is not a C type.")
+                return None
+            member = next((f for f in self.fields_of(type) if f.name == name), None)
+            if member is None:
+                self.error(node.span, f"'{type}' has no field named '{name}'")
+                return None
+            type, offset = member.type, offset + member.offset
+        return self.literal(node, offset, unsigned_type(offset))
+
+    def typeinfo(self, node: nodes.Typeinfo) -> Type | None:
+        if self.configuration.unstable("typeinfo") == "error":
+            self.error(node.span, unstable_text("typeinfo"))
+            return None
+        type = self.inspected(node.of)
+        if type is None:
+            return None
+        texts = (String(len(base_name(type)) + 1), String(len(str(type)) + 1))
+        return Record(("btf_id", "base_type", "full_type"), (UINT64, *texts))
+
+    def typeinfo_field(self, operand: nodes.Typeinfo, node: nodes.FieldAccess) -> Type | None:
+        if self.expression(operand) is None:
+            return None
+        type = self.inspected(operand.of)
+        if type is None:
+            return None
+        texts = {"base_type": base_name(type), "full_type": str(type)}
+        if node.name not in texts:
+            self.error(node.span, f"Record does not contain a field named '{node.name}'")
+            return None
+        return self.literal(node, texts[node.name].encode())
+
+    # Casts
+
+    def cast(self, node: nodes.Cast) -> Type | None:
+        have = self.expression(node.operand)
+        want = self.named_type(node.to, have)
+        if have is None or want is None:
+            return None
+        if isinstance(have, Pointer) and isinstance(want, Pointer) and have.space != "none":
+            want = replace(want, space=have.space)
+        if isinstance(want, String) and not want.size and isinstance(have, String):
+            want = have
+        if isinstance(want, Int) and want.enum and not self._in_enum(node, want.enum):
+            return None
+        if not castable(have, want):
+            self._refuse_cast(node, have, want)
+            return None
+        redundant = have == want and self.aggregate_read(node.operand) is None
+        if redundant and not isinstance(want, Pointer) and isinstance(node.to, nodes.TypeName):
+            self.report.warning(
+                node.span, f"Unnecessary cast: expression is already of type {have}"
+            )
+        return want
+
+    def _in_enum(self, node: nodes.Cast, name: str) -> bool:
+        value = self.constants.get(node.operand)
+        if isinstance(value, int) and value not in (self.names.enum(name) or {}):
+            self.error(node.span, f"Enum: {name} doesn't contain a variant value of {int(value)}")
+            return False
+        return True
+
+    def _refuse_cast(self, node: nodes.Cast, have: Type, want: Type) -> None:
+        if isinstance(have, Struct):
+            self.error(node.span, f'Cannot cast from C type "{have}"')
+        elif isinstance(want, Struct):
+            self.error(node.span, f'Cannot cast to "{want}"')
+        else:
+            self.error(node.span, f'Cannot cast from "{have}" to "{want}"')
+
+
+def castable(have: Type, want: Type) -> bool:
+    """Whether `(want)have` means something."""
+    match want:
+        case Int():
+            if isinstance(have, Array):
+                return isinstance(have.of, Int | Bool) and have.size == want.size
+            return isinstance(have, Int | Bool | Pointer)
+        case Bool():
+            return isinstance(have, Int | Bool | Pointer | String)
+        case Pointer():
+            return isinstance(have, Int | Bool | Pointer)
+        case Username():
+            return isinstance(have, Int | Username)
+        case Array():
+            return _castable_to_array(have, want)
+        case String() | Buffer():
+            return type_of_same_kind(have, want) and want.size >= have.size
+        case Tuple() | Record():
+            return have == want
+    return have == want and not isinstance(have, Struct)
+
+
+def type_of_same_kind(have: Type, want: Type) -> bool:
+    return have.__class__ is want.__class__
+
+
+def _castable_to_array(have: Type, want: Array) -> bool:
+    if isinstance(have, Array):
+        return have == want
+    if not isinstance(want.of, Int | Bool):
+        return False
+    if isinstance(have, String):
+        return isinstance(want.of, Int) and want.of.bits == 8 and have.size == want.size
+    if isinstance(have, Int | Bool):
+        return want.size == have.size or have.size < want.size <= 8
+    return False
+
+
+def unstable_text(feature: str) -> str:
+    return (
+        f"{feature} feature is not enabled by default. To enable this unstable feature, set the "
+        f"config flag to enable. unstable_{feature}=enable"
+    )

@@ -1,0 +1,205 @@
+"""C types by name: what the script defines itself, then the kernel's BTF, then what every C program knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bpfscript.btf import Btf, BtfType
+from bpfscript.types import (
+    BOOL,
+    INT8,
+    INT16,
+    INT32,
+    INT64,
+    UINT8,
+    UINT16,
+    UINT32,
+    UINT64,
+    VOID,
+    Array,
+    Field,
+    Int,
+    Pointer,
+    String,
+    Struct,
+    Type,
+    Unsupported,
+)  # fmt: skip
+
+from . import nodes
+
+if TYPE_CHECKING:
+    from .c_definitions import CDefinitions
+
+BASIC: dict[str, Type] = {
+    "void": VOID, "bool": BOOL, "_Bool": BOOL, "char": INT8, "signed char": INT8, "short": INT16,
+    "int": INT32, "long": INT64, "long long": INT64, "unsigned char": UINT8, "unsigned short": UINT16,
+    "unsigned int": UINT32, "unsigned": UINT32, "unsigned long": UINT64, "unsigned long long": UINT64,
+    "int8_t": INT8, "int16_t": INT16, "int32_t": INT32, "int64_t": INT64, "uint8_t": UINT8,
+    "uint16_t": UINT16, "uint32_t": UINT32, "uint64_t": UINT64, "s8": INT8, "s16": INT16,
+    "s32": INT32, "s64": INT64, "u8": UINT8, "u16": UINT16, "u32": UINT32, "u64": UINT64,
+    "__s8": INT8, "__s16": INT16, "__s32": INT32, "__s64": INT64, "__u8": UINT8, "__u16": UINT16,
+    "__u32": UINT32, "__u64": UINT64, "size_t": UINT64, "ssize_t": INT64, "uintptr_t": UINT64,
+    "intptr_t": INT64, "pid_t": INT32, "uid_t": UINT32, "gid_t": UINT32, "loff_t": INT64,
+    "off_t": INT64, "umode_t": UINT16, "mode_t": UINT16, "dev_t": UINT32, "gfp_t": UINT32,
+    "sector_t": UINT64, "ino_t": UINT64,
+}  # fmt: skip
+"""Names that mean the same on every 64-bit Linux; asked last, so that BTF and the script can differ."""
+
+_SUGARED = ("typedef", "const", "volatile", "restrict", "type_tag", "var")
+
+
+class CTypes:
+    """Types, fields, enum constants and macros that a script may name.
+
+    `btf` is called, once, when a name is neither the script's nor basic.
+    """
+
+    def __init__(
+        self,
+        btf: Callable[[], Btf | None],
+        definitions: Sequence[nodes.CDefinition] = (),
+        include_dirs: Sequence[str] = (),
+        include_files: Sequence[str] = (),
+    ) -> None:
+        self._btf_of = btf
+        self._given = (tuple(definitions), tuple(include_dirs), tuple(include_files))
+        self._anonymous: dict[str, BtfType] = {}
+
+    @cached_property
+    def _btf(self) -> Btf | None:
+        return self._btf_of()
+
+    @cached_property
+    def _own(self) -> CDefinitions | None:
+        definitions, directories, files = self._given
+        if not definitions and not files:
+            return None
+        from .c_definitions import CDefinitions
+
+        return CDefinitions(definitions, directories, files)
+
+    def named(self, keyword: str | None, name: str) -> Type | None:
+        """`struct task_struct`, `enum e`, `uint64_t`: the type, or None if nobody knows it."""
+        if self._own and (found := self._own.named(keyword, name)):
+            return found
+        if keyword is None and name in BASIC:
+            return BASIC[name]
+        if self._btf is None:
+            return None
+        if keyword == "enum":
+            record = self._btf.find(name, "enum", "enum64")
+        elif keyword in ("struct", "union"):
+            record = self._btf.find(name, "struct" if keyword == "struct" else "union")
+        else:
+            record = self._btf.find(name, "typedef", "int") or self._btf.find(
+                name, "struct", "union", "enum", "enum64"
+            )
+        return self._type(record) if record else None
+
+    def fields(self, struct: Struct) -> tuple[Field, ...]:
+        """Fields of a struct, those of its anonymous members among them, with their offset."""
+        if self._own and (found := self._own.fields(struct)) is not None:
+            return found
+        record = self._record(struct)
+        return tuple(self._fields(record)) if record else ()
+
+    def enum_constant(self, name: str) -> tuple[int, str] | None:
+        """(value, name of its enum) of an enum constant."""
+        if self._own and (found := self._own.enum_constant(name)):
+            return found
+        return self._constants.get(name) if self._btf else None
+
+    def enum(self, name: str) -> dict[int, str] | None:
+        """value → name of an enum."""
+        if self._own and (found := self._own.enum(name)):
+            return found
+        record = self._btf.find(name, "enum", "enum64") if self._btf else None
+        if self._btf is None or record is None:
+            return None
+        return {value: n for n, value in self._btf.enumerators(record).items()}
+
+    def macro(self, name: str) -> str | None:
+        """Text of an object-like #define of the script."""
+        return self._own.macro(name) if self._own else None
+
+    @cached_property
+    def _constants(self) -> dict[str, tuple[int, str]]:
+        found: dict[str, tuple[int, str]] = {}
+        assert self._btf
+        for record in self._btf.all("enum", "enum64"):
+            for name, value in self._btf.enumerators(record).items():
+                found.setdefault(name, (value, record.name))
+        return found
+
+    # BTF
+
+    def _record(self, struct: Struct) -> BtfType | None:
+        if struct.name in self._anonymous:
+            return self._anonymous[struct.name]
+        keyword, _, name = struct.name.partition(" ")
+        if self._btf is None or not name:
+            return None
+        return self._btf.find(name, "struct" if keyword == "struct" else "union")
+
+    def by_number(self, number: int) -> Type:
+        """The BTF type of a number, as a type of the language."""
+        assert self._btf
+        return self._type(self._btf.type(number))
+
+    def _type(self, record: BtfType, depth: int = 0) -> Type:
+        btf = self._btf
+        assert btf
+        if depth > 64:  # a damaged BTF may refer in circles
+            return Unsupported(0)
+        match record.kind:
+            case "int":
+                bits, signed, boolean = btf.integer(record)
+                if boolean:
+                    return BOOL
+                if record.size not in (1, 2, 4, 8):
+                    return Unsupported(record.size)
+                return Int(8 * record.size, signed or record.name == "char")
+            case "ptr":
+                to = btf.type(record.to)
+                return Pointer(self._type(to, depth + 1))
+            case "array":
+                return self._array(record, depth)
+            case "struct" | "union":
+                return self._struct(record)
+            case "fwd":
+                return Struct(f"{'union' if record.flag else 'struct'} {record.name}", 0)
+            case "enum" | "enum64":
+                return Int(8 * record.size, record.flag, enum=record.name or None)
+            case "float":
+                return Unsupported(record.size)
+            case kind if kind in _SUGARED:
+                return self._type(btf.type(record.to), depth + 1)
+        return VOID
+
+    def _array(self, record: BtfType, depth: int) -> Type:
+        assert self._btf
+        element, count = self._btf.array(record)
+        of = self._type(self._btf.type(element), depth + 1)
+        return String(count) if of == INT8 and count else Array(of, count)
+
+    def _struct(self, record: BtfType) -> Struct:
+        name = f"{record.kind} {record.name}"
+        if not record.name:
+            name = f"{record.kind} {{#{record.offset}}}"
+            self._anonymous[name] = record
+        return Struct(name, record.size, 8)
+
+    def _fields(self, record: BtfType, base: int = 0) -> Iterator[Field]:
+        assert self._btf
+        for member in self._btf.members(record):
+            at = base + member.bit_offset
+            type = self.by_number(member.type)
+            if not member.name and isinstance(type, Struct):
+                inner = self._record(type)
+                if inner:
+                    yield from self._fields(inner, at)
+            else:
+                yield Field(member.name, type, at // 8, member.bits, at % 8 if member.bits else 0)

@@ -1,0 +1,158 @@
+"""Checked script → ir.Module: one function a program, maps, events. Expressions and statements are in lower_*.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpfscript.ir.core import Entry, Function, Module, Value
+from bpfscript.ir.types import CTX, I32
+from bpfscript.manifest import GLOBALS_LAYOUT, Internal, MapDef, MapType, ProbeInfo, ProgramType
+from bpfscript.target import Target
+from bpfscript.types import Aggregate
+
+from . import nodes
+from .body import Body, unsupported
+from .lower_builtins import process
+from .lower_expressions import condition
+from .lower_statements import block, frame_layout
+from .typed import Checked, Instance, Local, MapInfo
+
+_PER_CPU = {MapType.HASH: MapType.PERCPU_HASH, MapType.LRU_HASH: MapType.LRU_PERCPU_HASH}
+
+_PROGRAMS: dict[str, tuple[ProgramType, str]] = {
+    "begin": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
+    "end": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
+    "self": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
+    "test": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
+    "bench": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
+    "tracepoint": (ProgramType.TRACEPOINT, "tracepoint"),
+    "rawtracepoint": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
+    "kprobe": (ProgramType.KPROBE, "kprobe"),
+    "kretprobe": (ProgramType.KPROBE, "kretprobe"),
+    "uprobe": (ProgramType.KPROBE, "uprobe"),
+    "uretprobe": (ProgramType.KPROBE, "uretprobe"),
+    "profile": (ProgramType.PERF_EVENT, "perf_event"),
+    "interval": (ProgramType.PERF_EVENT, "perf_event"),
+    "software": (ProgramType.PERF_EVENT, "perf_event"),
+    "hardware": (ProgramType.PERF_EVENT, "perf_event"),
+}
+"""Program type and ELF section prefix (libbpf's) of each kind of probe."""
+
+_FILTERED = ("tracepoint", "rawtracepoint", "kprobe", "kretprobe", "fentry", "fexit")
+"""Kinds that `-p` filters inside the program; the others are limited when they are attached."""
+
+
+def lower(checked: Checked, target: Target) -> Module:
+    """The module of a checked script. Raises ScriptError for what this version cannot do."""
+    module = Module(warnings=checked.options.warnings)
+    for info in checked.maps.values():
+        module.maps[info.name] = map_definition(info, checked)
+    if _uses_globals(checked):
+        size = 8 * len(GLOBALS_LAYOUT)
+        module.maps[Internal.GLOBALS] = MapDef(
+            Internal.GLOBALS, MapType.ARRAY, None, None, 4, size, 1
+        )
+    for index, instance in enumerate(checked.instances):
+        lower_instance(checked, target, module, instance, index)
+    return module
+
+
+def map_definition(info: MapInfo, checked: Checked) -> MapDef:
+    """The BPF map of a map of the script. A scalar has the one key 0."""
+    kind = info.kind or MapType.HASH
+    if isinstance(info.value, Aggregate):
+        kind = _PER_CPU.get(kind, kind)
+    key_size = info.key.size if info.key else 4
+    entries = info.entries or (checked.limits.max_map_keys if info.key else 1)
+    return MapDef(
+        info.name, kind, info.key, info.value, key_size, info.value.size, entries,
+        declared=info.kind is not None,
+    )  # fmt: skip
+
+
+def lower_instance(
+    checked: Checked, target: Target, module: Module, instance: Instance, index: int
+) -> None:
+    """One program: filters, then the body."""
+    probe = ProbeInfo(f"{instance.kind}_{index + 1}", instance.attachments, instance.names)
+    function = Function(probe.program, [Value(CTX)], entry=_entry(instance, probe))
+    module.functions.append(function)
+    body = Body(checked, target, module, instance, function)
+    start = body.b.block("entry")
+    body.start(start)
+    with body.spanned(instance.probe.span):
+        _frame(body)
+        if checked.options.pid is not None and instance.kind in _FILTERED:
+            pid = process(body)
+            _only_if(body, body.emit("eq", pid, body.const(checked.options.pid, I32)))
+        if instance.probe.predicate is not None:
+            _only_if(body, condition(body, instance.probe.predicate))
+        block(body, instance.probe.body)
+        if body.open:
+            body.b.ret(body.const(0))
+
+
+def _entry(instance: Instance, probe: ProbeInfo) -> Entry:
+    if instance.kind not in _PROGRAMS:
+        raise unsupported(instance.probe.attach_points[0].span, f"a {instance.kind} probe")
+    type, prefix = _PROGRAMS[instance.kind]
+    kind = instance.kind
+    if instance.syscall_side:
+        type, prefix = ProgramType.RAW_TRACEPOINT, "raw_tp"
+        kind = f"syscall_{instance.syscall_side}"
+    return Entry(type, _section(prefix, instance), kind, probe, instance.syscalls)
+
+
+def _section(prefix: str, instance: Instance) -> str:
+    """libbpf's section name; the place to attach to only where it is one and libbpf can find it."""
+    if len(instance.attachments) != 1:
+        return prefix
+    attach = instance.attachments[0]
+    if attach.kind in ("tracepoint", "raw_tracepoint"):
+        return f"{prefix}/{attach.target.replace(':', '/')}"
+    if attach.kind in ("kprobe", "kretprobe"):
+        return f"{prefix}/{attach.target.rpartition(':')[2]}"
+    return prefix
+
+
+def _frame(body: Body) -> None:
+    """Memory shared with the callbacks of `for` loops over maps, if there are any."""
+    if not _has_map_loop(body.instance.probe):
+        return
+    seen: dict[Local, None] = {}
+    for node in _walk(body.instance.probe):
+        if isinstance(node, nodes.Variable) and node in body.checked.locals:
+            local = body.checked.locals[node]
+            if local.captured:
+                seen[local] = None
+    body.frame_offsets, size = frame_layout(list(seen))
+    body.frame = body.emit("slot", size=size)
+    body.b.emit("fill", body.frame, off=0, size=size)
+
+
+def _has_map_loop(node: nodes.Node) -> bool:
+    return any(isinstance(n, nodes.For) and isinstance(n.over, nodes.Map) for n in _walk(node))
+
+
+def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
+    yield node
+    for child in nodes.children(node):
+        yield from _walk(child)
+
+
+def _uses_globals(checked: Checked) -> bool:
+    names = {"elapsed", "cpid", "__builtin_elapsed", "__builtin_cpid"}
+    return any(
+        isinstance(node, nodes.Identifier | nodes.Call) and node.name in names
+        for instance in checked.instances
+        for node in _walk(instance.probe)
+    )
+
+
+def _only_if(body: Body, test: Value) -> None:
+    """Leave the program unless the test holds."""
+    go, skip = body.b.block("go"), body.b.block("skip")
+    body.b.branch(test, go, skip)
+    body.start(skip)
+    body.b.ret(body.const(0))
+    body.start(go)

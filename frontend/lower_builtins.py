@@ -1,0 +1,123 @@
+"""Builtin variables → IR: one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bpfscript.ir.core import Value
+from bpfscript.manifest import GLOBALS_LAYOUT, Internal
+from bpfscript.types import INT64, UINT64, Stack, Symbol
+
+from . import nodes
+from .body import Body, ir_type, unsupported
+
+Node = nodes.Identifier | nodes.Call
+
+
+def argument_number(name: str) -> int | None:
+    """N of `argN`."""
+    return int(name[3:]) if name.startswith("arg") and name[3:].isdigit() else None
+
+
+def pid_tgid(body: Body) -> Value:
+    """uint64: process id in the high half, thread id in the low one."""
+    return body.b.call("get_current_pid_tgid")
+
+
+def process(body: Body, node: Node | None = None) -> Value:
+    shifted = body.emit("lshr", pid_tgid(body), body.const(32))
+    return body.int_of(shifted, False, 32)
+
+
+def thread(body: Body, node: Node) -> Value:
+    return body.int_of(pid_tgid(body), False, 32)
+
+
+def from_global(body: Body, name: str) -> Value:
+    """What the runtime fills in before any program runs."""
+    pointer = body.emit("map_value", map=Internal.GLOBALS)
+    return body.emit("load", pointer, type=ir_type(UINT64), off=8 * GLOBALS_LAYOUT.index(name))
+
+
+def _elapsed(body: Body, node: Node) -> Value:
+    return body.emit("sub", body.b.call("ktime_get_boot_ns"), from_global(body, "start"))
+
+
+def _gid(body: Body, node: Node) -> Value:
+    return body.emit("lshr", body.b.call("get_current_uid_gid"), body.const(32))
+
+
+def _uid(body: Body, node: Node) -> Value:
+    return body.emit("and", body.b.call("get_current_uid_gid"), body.const(0xFFFFFFFF))
+
+
+def _jiffies(body: Body, node: Node) -> Value:
+    return body.b.call("jiffies64")
+
+
+def _func(body: Body, node: Node) -> Value:
+    return symbol(body, body.emit("function_address"), body.checked.types[node])
+
+
+def symbol(body: Body, address: Value, type: object) -> Value:
+    """An address as types.Symbol."""
+    if isinstance(type, Symbol) and type.kind == "user":
+        pid = body.emit("lshr", pid_tgid(body), body.const(32))
+        return body.pack([(0, address, UINT64), (8, pid, UINT64)], type.size)
+    return address
+
+
+def stack(body: Body, node: Node) -> Value:
+    type = body.checked.types[node]
+    if not isinstance(type, Stack) or type.mode == "build_id":
+        raise unsupported(node.span, f"{node.name} in build_id mode")
+    return body.emit("stack_trace", kind=type.kind, limit=type.limit)
+
+
+def _current_task(body: Body, node: Node) -> Value:
+    return body.emit("to_int", body.emit("current_task"))
+
+
+def _context(body: Body, node: Node) -> Value:
+    return body.emit("to_int", body.function.params[0])
+
+
+def _return_value(body: Body, node: Node) -> Value:
+    return body.coerce(body.emit("return_value"), INT64, body.checked.types[node])
+
+
+def _usermode(body: Body, node: Node) -> Value:
+    return body.int_of(body.emit("user_mode"), False, 8)
+
+
+def _helper(name: str) -> Callable[[Body, Node], Value]:
+    return lambda body, node: body.coerce(
+        body.b.call(name), UINT64, body.checked.types.get(node, UINT64)
+    )
+
+
+BUILTINS: dict[str, Callable[[Body, Node], Value]] = {
+    "pid": process,
+    "tid": thread,
+    "uid": _uid,
+    "gid": _gid,
+    "username": _uid,
+    "comm": lambda body, node: body.emit("comm"),
+    "nsecs": _helper("ktime_get_boot_ns"),
+    "elapsed": _elapsed,
+    "cpu": _helper("get_smp_processor_id"),
+    "ncpus": lambda body, node: body.const(body.target.cpus),
+    "numaid": _helper("get_numa_node_id"),
+    "rand": _helper("get_prandom_u32"),
+    "jiffies": _jiffies,
+    "cgroup": _helper("get_current_cgroup_id"),
+    "cpid": lambda body, node: from_global(body, "child"),
+    "func": _func,
+    "retval": _return_value,
+    "kstack": stack,
+    "ustack": stack,
+    "ctx": _context,
+    "curtask": _current_task,
+    "usermode": _usermode,
+}
+BUILTINS |= {f"__builtin_{name}": row for name, row in BUILTINS.items()}

@@ -1,0 +1,219 @@
+"""Matches of a probe → its programs.
+
+Matches share a program where the body means the same in all of them: they are of one kind, and
+what the body takes from `args` lies in the same place. Where the body asks which `probe` it is,
+they also need a way to tell: the attach cookie, or the number of the system call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from bpfscript.manifest import Attach
+from bpfscript.syscalls import numbers
+from bpfscript.types import Space, Struct
+
+from . import nodes
+from .formats import EXIT_FIELDS, FormatField, fields, record_arguments, syscall_arguments
+from .resolve_base import Match, Search
+from .typed import Argument, Instance
+
+if TYPE_CHECKING:
+    from bpfscript.btf import Btf
+
+    from .ctypes import CTypes
+
+Side = Literal["", "enter", "exit"]
+_SIDES: tuple[Side, Side] = ("enter", "exit")
+
+
+class Uses:
+    """What the tree of a probe asks about its context."""
+
+    def __init__(self, probe: nodes.Probe) -> None:
+        self.probe = False  # which probe it is
+        self.whole = False  # `args` other than for one of its fields
+        self.fields: set[str] = set()
+        self._visit(probe)
+
+    @property
+    def args(self) -> bool:
+        return self.whole or bool(self.fields)
+
+    @property
+    def wanted(self) -> set[str] | None:
+        """The fields of `args` that matter; None: all."""
+        return None if self.whole else self.fields
+
+    def _visit(self, node: nodes.Node) -> None:
+        if isinstance(node, nodes.FieldAccess) and _names(node.operand, "args"):
+            self.fields.add(node.name)
+            return
+        self.whole |= _names(node, "args")
+        self.probe |= _names(node, "probe", "__builtin_probe")
+        for child in nodes.children(node):
+            self._visit(child)
+
+
+def _names(node: nodes.Node, *names: str) -> bool:
+    """Whether a node is one of these words, also as `word()` or `*word`."""
+    match node:
+        case nodes.Identifier(name=name) | nodes.Call(name=name, args=()):
+            return name in names
+        case nodes.Unary(op="*", operand=operand):
+            return _names(operand, *names)
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a program's body is checked in: matches with equal contexts share a program."""
+
+    kind: str
+    side: Side = ""
+    arguments: tuple[Argument, ...] | None = None
+    only: str = ""  # matches that the program could not tell apart stay alone
+    turn: int = 0  # a table of system calls has one place for each
+
+
+@dataclass(slots=True)
+class Group:
+    """The matches of one program to be."""
+
+    matches: list[Match] = field(default_factory=list)
+    syscalls: dict[int, int] = field(default_factory=dict)
+
+
+class Instances:
+    """Makes the programs of one probe."""
+
+    def __init__(self, probe: nodes.Probe, search: Search, ctypes: CTypes) -> None:
+        self.probe, self.search, self.ctypes = probe, search, ctypes
+        self.uses = Uses(probe)
+        self._seen: dict[tuple[Side, int], int] = {}
+        self._contexts: dict[tuple[FormatField, ...], dict[str, Argument]] = {}
+
+    def of(self, matches: Sequence[Match]) -> Iterator[Instance]:
+        alone = self._told_apart_by_name(matches)
+        groups: dict[Context, Group] = {}
+        for match in matches:
+            number = self._syscall(match)
+            context = self._context(match, number, alone)
+            group = groups.setdefault(context, Group())
+            if number is not None:
+                group.syscalls[number] = len(group.matches)
+            group.matches.append(match)
+        for i, (context, group) in enumerate(groups.items()):
+            yield self._instance(nodes.clone(self.probe) if i else self.probe, context, group)
+
+    def _told_apart_by_name(self, matches: Sequence[Match]) -> set[str]:
+        """Kinds whose matches need a program each, for the body to know which it is."""
+        if not self.uses.probe or len({m.attach.name for m in matches}) == 1:
+            return set()
+        kinds = {m.point.kind for m in matches}
+        cookies = any(kind.cookies for kind in kinds) and self.search.target.has("attach_cookie")
+        return {kind.name for kind in kinds if not (kind.cookies and cookies)}
+
+    def _syscall(self, match: Match) -> int | None:
+        """Number of the system call that a tracepoint is about, if registers give all it has."""
+        category, event = match.event
+        prefix, side, name = (*event.split("_", 2), "", "")[:3]
+        if category != "syscalls" or prefix != "sys" or side not in _SIDES or self.uses.whole:
+            return None
+        return numbers(self.search.target.arch).get(name)
+
+    def _context(self, match: Match, number: int | None, alone: set[str]) -> Context:
+        kind = match.point.kind.name
+        arguments = self._arguments(match, number is not None)
+        shared = None if arguments is None else tuple(arguments.values())
+        if number is None:
+            return Context(kind, arguments=shared, only=match.attach.name if kind in alone else "")
+        side = _SIDES[match.event[1].startswith("sys_exit")]
+        turn = self._seen.get((side, number), 0)
+        self._seen[side, number] = turn + 1
+        return Context(kind, side, shared, turn=turn)
+
+    def _arguments(self, match: Match, syscall: bool) -> dict[str, Argument] | None:
+        match match.point.kind.name:
+            case "tracepoint":
+                if not self.uses.args:
+                    return {}
+                return self._tracepoint_arguments(match.event, syscall)
+            case "rawtracepoint":
+                return self._raw_arguments(match) if self.uses.args else {}
+            case "uprobe" if self.uses.args:
+                self._no_dwarf(match)
+        return None
+
+    def _tracepoint_arguments(self, event: tuple[str, str], syscall: bool) -> dict[str, Argument]:
+        of: tuple[FormatField, ...] = EXIT_FIELDS
+        if not (syscall and event[1].startswith("sys_exit_")):
+            of = tuple(fields(self.search.target.tracepoint_format(*event) or ""))
+        if of not in self._contexts:
+            wanted, ctypes = self.uses.wanted, self.ctypes
+            if syscall:
+                self._contexts[of] = syscall_arguments(of, wanted, ctypes)
+            else:
+                space: Space = "user" if event[0] == "syscalls" else "kernel"
+                self._contexts[of] = record_arguments(of, wanted, ctypes, space)
+        return self._contexts[of]
+
+    @cached_property
+    def _btf(self) -> Btf | None:
+        return self.search.target.btf
+
+    def _raw_arguments(self, match: Match) -> dict[str, Argument] | None:
+        """Parameters of what calls the tracepoint's programs; the first is the kernel's own."""
+        btf = self._btf
+        if btf is None:
+            message = "rawtracepoints require kernel BTF. Try using a 'tracepoint' instead."
+            self.search.error(match.point, message)
+            return None
+        function = btf.find(f"__traceiter_{match.event[1]}", "func")
+        if function is None:
+            return None
+        parameters = btf.parameters(btf.type(function.to))[1:]
+        return {
+            name: Argument(name, self.ctypes.by_number(type), "raw", i)
+            for i, (name, type) in enumerate(parameters)
+            if self.uses.whole or name in self.uses.fields
+        }
+
+    def _no_dwarf(self, match: Match) -> None:
+        message = f'Could not parse arguments of "{match.attach.name}": DWARF is not supported yet'
+        self.search.error(match.point, message, "use arg0, arg1, … instead")
+
+    def _instance(self, probe: nodes.Probe, context: Context, group: Group) -> Instance:
+        first = group.matches[0]
+        arguments = context.arguments
+        return Instance(
+            probe=probe,
+            kind=context.kind,
+            attachments=_attachments(group.matches, context.side),
+            names=tuple(m.attach.name for m in group.matches),
+            arguments=None if arguments is None else {a.name: a for a in arguments},
+            args_type=self._args_type(first) if arguments is not None else None,
+            syscalls=group.syscalls,
+            syscall_side=context.side,
+        )
+
+    def _args_type(self, match: Match) -> Struct:
+        """The record of a tracepoint; other kinds have none in memory."""
+        category, event = match.event
+        if match.point.kind.name != "tracepoint":
+            return Struct(f"struct {match.attach.name}_args", 0)
+        size = 0
+        if self.uses.whole:
+            of = fields(self.search.target.tracepoint_format(category, event) or "")
+            size = max((f.offset + f.size for f in of), default=0)
+        return Struct(f"struct tracepoint:{category}:{event}_args", size)
+
+
+def _attachments(matches: Sequence[Match], side: Side) -> tuple[Attach, ...]:
+    if side:
+        first = matches[0].attach
+        return (Attach("raw_tracepoint", first.name, target=f"sys_{side}", place=first.place),)
+    return tuple(replace(m.attach, cookie=i) for i, m in enumerate(matches))

@@ -1,0 +1,112 @@
+"""Probes on the kernel: tracepoint, rawtracepoint, kprobe, kretprobe."""
+
+from __future__ import annotations
+
+from bpfscript.target import matches
+
+from .attach_points import MalformedError, integer, is_number
+from .resolve_base import Match, Point, Search, near
+
+HIDDEN = ("__ftrace_invalid_address__",)
+
+
+def tracepoint(point: Point, search: Search) -> list[Match]:
+    category, event = point.parts
+    if not category or not event:
+        return search.error(point, "tracepoint probe must have a target")
+    found = [
+        Match(point, point.attach(point.name(*names), target=":".join(names)), names)
+        for names in search.target.tracepoints(category, event)
+    ]
+    if found:
+        return found
+    hint = None
+    if "*" not in category + event:
+        hint = near(event, (e for _, e in search.target.tracepoints(category, "*")))
+        hint = hint and hint.replace("mean ", f"mean tracepoint:{category}:")
+    return search.none(point, f"{category}:{event}", hint)
+
+
+def rawtracepoint(point: Point, search: Search) -> list[Match]:
+    """All raw tracepoints count as the kernel's own, `vmlinux`."""
+    *module, event = point.parts
+    if not event:
+        return search.error(point, "rawtracepoint should be attached to a function")
+    if module and not matches(module[0], "vmlinux"):
+        return search.none(point, ":".join(point.parts))
+    found = [
+        Match(point, point.attach(point.name("vmlinux", name), target=name), ("", name))
+        for name in search.target.raw_tracepoints(event)
+    ]
+    return found or search.none(point, ":".join(point.parts))
+
+
+def kprobe(point: Point, search: Search) -> list[Match]:
+    """`[module:]function[+offset]`, or an address."""
+    kind, (*modules, function) = point.kind.name, point.parts
+    module = modules[0] if modules else ""
+    function, plus, distance = function.partition("+")
+    if plus and kind == "kretprobe":
+        return search.error(point, "Offset not allowed")
+    if plus and not (function and distance):
+        return search.error(point, "Invalid offset")
+    try:
+        offset = integer(distance) if plus else 0
+    except MalformedError as error:
+        return search.error(point, f"Invalid offset: {error}")
+    if not function:
+        return search.error(point, "kprobes should be attached to a function or an address")
+    if is_number(function):
+        return _address(point, search, integer(function))
+    if not search.target.has("kprobe"):
+        hint = "this kernel has no kprobes (CONFIG_KPROBES)"
+        return search.none(point, _target(module, function), hint)
+    found = [
+        _kprobe(point, owner if module else "", name, offset)
+        for owner, name in search.target.kernel_functions(function)
+        if (not module or matches(module, owner or "vmlinux")) and _visible(name)
+    ]
+    if "*" not in module + function:
+        found = found[:1]  # one name in several modules: the kernel attaches to the first
+    return found or _untraceable(point, search, module, function, offset)
+
+
+def _kprobe(point: Point, module: str, function: str, offset: int) -> Match:
+    target = _target(module, function)
+    name = point.name(f"{target}+{offset}" if offset else target)
+    return Match(point, point.attach(name, target=target, offset=offset))
+
+
+def _address(point: Point, search: Search, address: int) -> list[Match]:
+    if not search.options.unsafe:
+        return search.error(point, "Probing by address requires --unsafe")
+    return [Match(point, point.attach(point.name(address), offset=address))]
+
+
+def _untraceable(
+    point: Point, search: Search, module: str, function: str, offset: int
+) -> list[Match]:
+    what = _target(module, function)
+    if "*" in what:
+        return []
+    known = search.target.kernel_functions("*")
+    if module not in ("", "vmlinux") and all(owner != module for owner, _ in known):
+        message = f"specified module {module} in probe {point.name(what)} is not loaded."
+        search.error(point, message)
+    elif search.options.unsafe:
+        return [_kprobe(point, module, function, offset)]
+    if search.limits.missing_probes != "ignore":
+        message = (
+            f'{function} is not traceable (either non-existing, inlined, or marked as "notrace"); '
+            "attaching to it will likely fail"
+        )
+        search.report.warning(point.span, message)
+    return search.none(point, what, near(function, (name for _, name in known)))
+
+
+def _target(module: str, function: str) -> str:
+    return f"{module}:{function}" if module else function
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith(HIDDEN) and ".part." not in name

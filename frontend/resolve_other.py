@@ -1,0 +1,92 @@
+"""Probes without an event of the kernel: begin, end, self, test, bench. And what is to come."""
+
+from __future__ import annotations
+
+from .attach_points import MalformedError, integer
+from .resolve_base import Match, Point, Search
+
+WATCHPOINT_MODES = ("x", "w", "rw")
+
+
+def plain(point: Point, search: Search) -> list[Match]:
+    """begin, end"""
+    return [Match(point, point.attach(point.name()))]
+
+
+def on_signal(point: Point, search: Search) -> list[Match]:
+    trigger, signal = point.parts
+    if trigger != "signal":
+        return search.error(point, f"{trigger} is not a supported trigger")
+    if signal != "SIGUSR1":
+        return search.error(point, f"{signal} is not a supported signal")
+    return [Match(point, point.attach(point.name(trigger, signal), target=signal))]
+
+
+def named(point: Point, search: Search) -> list[Match]:
+    """test, bench: known by their name, and there only when the tool was asked to run them."""
+    kind, (name,) = point.kind.name, point.parts
+    if not name:
+        return search.error(point, f"{kind} probes must have a name")
+    first = search.names.setdefault((kind, name), point.span)
+    if first is not point.span:
+        message = f'"{name}" was used as the name for more than one {kind.upper()} probe'
+        search.report.error(point.span, message, None, (first, "this is the other instance"))
+        return []
+    return [Match(point, point.attach(point.name(name), target=name))]
+
+
+def iterator(point: Point, search: Search) -> list[Match]:
+    if any("*" in part for part in point.parts):
+        return search.error(point, "iter probe type does not support wildcards")
+    if not point.parts[0]:
+        return search.error(point, "iter should specify a iterator's name")
+    return unsupported(point, search)
+
+
+def watchpoint(point: Point, search: Search) -> list[Match]:
+    address, length, mode = point.parts
+    try:
+        what = "function/address"
+        if not integer(address):
+            return search.error(point, "watchpoint must be attached to a non-zero address")
+        what = "length"
+        if integer(length) not in (1, 2, 4, 8):
+            return search.error(point, "watchpoint length must be one of (1,2,4,8)")
+    except MalformedError as error:
+        return search.error(point, f"Invalid {what} argument: {error}")
+    if len(set(mode)) < len(mode):
+        return search.error(point, "watchpoint modes may not be duplicated")
+    if mode not in WATCHPOINT_MODES and mode != "wr":
+        hint = f"supported modes: {','.join(WATCHPOINT_MODES)}"
+        return search.error(point, f"invalid watchpoint mode: {mode}", hint)
+    return unsupported(point, search)
+
+
+def trampoline(point: Point, search: Search) -> list[Match]:
+    """fentry, fexit"""
+    if point.parts[0] == "bpf":
+        if len(point.parts) == 1:
+            message = (
+                "the 'bpf' variant of this probe requires a bpf program name and optional bpf "
+                "program id"
+            )
+            return search.error(point, message)
+    elif len(point.parts) == 3:
+        return search.error(point, "Only the 'bpf' variant of this probe supports 4 arguments")
+    elif not point.parts[-1]:
+        return search.error(point, "fentry/fexit should specify a function")
+    return unsupported(point, search)
+
+
+def usdt(point: Point, search: Search) -> list[Match]:
+    if not point.parts[0] and not search.options.pid:
+        message = (
+            "usdt probe must specify at least path or pid to probe. "
+            "To target all paths/pids set the path to '*'."
+        )
+        return search.error(point, message)
+    return unsupported(point, search)
+
+
+def unsupported(point: Point, search: Search) -> list[Match]:
+    return search.error(point, f"{point.kind.name} probes are not supported yet")

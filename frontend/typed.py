@@ -1,0 +1,127 @@
+"""What the frontend knows about a checked script: the side tables that lowering reads.
+
+resolve.py makes the instances, check.py fills the tables, lower.py reads them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from bpfscript.diagnostics import Diagnostic, Span
+from bpfscript.frontend import nodes
+from bpfscript.manifest import Attach, MapType, Settings
+from bpfscript.types import Field, Struct, Type
+
+Constant = int | bool | bytes  # a folded integer, boolean or string
+
+
+@dataclass(eq=False, slots=True)
+class Local:
+    """One scratch variable: a name in a scope. All `Variable` nodes that mean it share it."""
+
+    name: str
+    type: Type
+    span: Span  # its declaration
+    explicit: bool = False  # `let $x: type`
+    captured: bool = (
+        False  # also used inside the body of a `for (… : @map)` it was declared outside of
+    )
+
+
+@dataclass(slots=True)
+class MapInfo:
+    """A map of the script over all its uses. `key` None: scalar."""
+
+    name: str
+    key: Type | None
+    value: Type
+    span: Span  # first use
+    kind: MapType | None = None  # of its declaration
+    entries: int | None = None  # of its declaration
+
+
+ArgSource = Literal["context", "register", "pointer", "syscall", "syscall_return", "raw"]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """Where `args.NAME` is found.
+
+    context         at `offset` of the tracepoint record (the BPF context)
+    data_loc        at `offset` a uint32 whose low half is the offset of the data in the record
+    syscall         the `offset`-th argument register of the syscall (raw sys_enter)
+    syscall_return  the return value (raw sys_exit)
+    raw             the `offset`-th uint64 of the raw tracepoint's context
+    register        the `offset`-th function argument (uprobe, from DWARF)
+    """
+
+    name: str
+    type: Type
+    source: str
+    offset: int
+
+
+@dataclass(eq=False, slots=True)
+class Instance:
+    """One program to be: a body, checked in one context, and the matches that share it."""
+
+    probe: nodes.Probe  # its own copy of the tree
+    kind: str  # row of probes.PROBES
+    attachments: tuple[Attach, ...]
+    names: tuple[str, ...]  # `probe` of each match, by probe id
+    arguments: dict[str, Argument] | None = None  # what `args` has; None: no `args` here
+    args_type: Struct | None = None
+    # Raw syscall tracepoints: syscall number -> probe id, and which raw tracepoint ("enter", "exit").
+    syscalls: dict[int, int] = field(default_factory=dict)
+    syscall_side: Literal["", "enter", "exit"] = ""
+
+
+@dataclass(slots=True)
+class Options:
+    """What the command line and the caller decide about compiling."""
+
+    positional: tuple[str, ...] = ()
+    named: dict[str, str] = field(default_factory=dict)  # --name=value after `--`
+    unsafe: bool = False
+    pid: int | None = None  # -p: only this process
+    child: int | None = None  # pid of the -c command
+    warnings: int = 1  # 0: --no-warnings, 1, 2: -k
+    environment: dict[str, str] = field(default_factory=dict)  # BPFTRACE_* and BPFSCRIPT_*
+    include_dirs: tuple[str, ...] = ()
+    include_files: tuple[str, ...] = ()
+    probe_filter: str | None = None
+    mode: Literal["", "test", "bench"] = ""  # --test, --bench: run these probes
+
+
+@dataclass(slots=True)
+class Limits:
+    """Configuration that compiling acts on (LANGUAGE §8.3)."""
+
+    max_strlen: int = 1024
+    max_map_keys: int = 4096
+    max_probes: int = 1024
+    max_bpf_progs: int = 1024
+    on_stack_limit: int = 32
+    stack_mode: str = "bpftrace"
+    missing_probes: str = "error"
+
+
+@dataclass(slots=True)
+class Checked:
+    """A script without faults, ready for lowering."""
+
+    program: nodes.Program
+    instances: list[Instance]
+    options: Options
+    limits: Limits
+    settings: Settings
+    types: dict[nodes.Node, Type] = field(default_factory=dict)
+    locals: dict[nodes.Variable, Local] = field(default_factory=dict)
+    maps: dict[str, MapInfo] = field(default_factory=dict)
+    constants: dict[nodes.Node, Constant] = field(default_factory=dict)  # what folded, at any depth
+    structs: dict[str, tuple[Field, ...]] = field(
+        default_factory=dict
+    )  # fields of every struct in use
+    enums: dict[str, dict[int, str]] = field(default_factory=dict)
+    warnings: list[Diagnostic] = field(default_factory=list)

@@ -1,0 +1,68 @@
+"""BPF helpers that scripts compile to: number, argument kinds, result, purity.
+
+Numbers and semantics: include/uapi/linux/bpf.h, the list in enum bpf_func_id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Result = Literal["i64", "map?", "ring?", "task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """`pure`: two calls in one run of a program give the same. `writes`: it changes memory we see.
+
+    result "map?" is a pointer into a map value, "ring?" into a ring record; both may be null.
+    """
+
+    number: int
+    args: int
+    result: Result = "i64"
+    pure: bool = False
+    writes: bool = True
+
+
+HELPERS: dict[str, Helper] = {
+    "map_lookup_elem": Helper(1, 2, "map?", writes=False),
+    "map_update_elem": Helper(2, 4),
+    "map_delete_elem": Helper(3, 2),
+    "ktime_get_ns": Helper(5, 0, writes=False),
+    "trace_printk": Helper(6, 5),
+    "get_prandom_u32": Helper(7, 0, writes=False),
+    "get_smp_processor_id": Helper(8, 0, pure=True, writes=False),
+    "get_current_pid_tgid": Helper(14, 0, pure=True, writes=False),
+    "get_current_uid_gid": Helper(15, 0, pure=True, writes=False),
+    "get_current_comm": Helper(16, 2),
+    "get_stackid": Helper(27, 3),
+    "get_current_task": Helper(35, 0, pure=True, writes=False),
+    "get_numa_node_id": Helper(42, 0, pure=True, writes=False),
+    "probe_read_str": Helper(45, 3),
+    "override_return": Helper(58, 2),
+    "get_stack": Helper(67, 4),
+    "get_current_cgroup_id": Helper(80, 0, pure=True, writes=False),
+    "send_signal": Helper(109, 1),
+    "probe_read_user": Helper(112, 3),
+    "probe_read_kernel": Helper(113, 3),
+    "probe_read_user_str": Helper(114, 3),
+    "probe_read_kernel_str": Helper(115, 3),
+    "send_signal_thread": Helper(117, 1),
+    "jiffies64": Helper(118, 0, writes=False),
+    "get_ns_current_pid_tgid": Helper(120, 4),
+    "ktime_get_boot_ns": Helper(125, 0, writes=False),
+    "ringbuf_output": Helper(130, 4),
+    "ringbuf_reserve": Helper(131, 3, "ring?"),
+    "ringbuf_submit": Helper(132, 2),
+    "ringbuf_discard": Helper(133, 2),
+    "get_current_task_btf": Helper(158, 0, "task", pure=True, writes=False),
+    "for_each_map_elem": Helper(164, 4),
+    "snprintf": Helper(165, 5),
+    "get_func_ip": Helper(173, 1, pure=True, writes=False),
+    "get_attach_cookie": Helper(174, 1, pure=True, writes=False),
+    "loop": Helper(181, 4),
+    "strncmp": Helper(182, 3, writes=False),
+    "map_lookup_percpu_elem": Helper(195, 3, "map?", writes=False),
+    "ktime_get_tai_ns": Helper(208, 0, writes=False),
+}

@@ -1,0 +1,122 @@
+"""Strings: NUL-terminated within the capacity of their memory, zeros after the NUL.
+
+string_eq %s, rodata "sh\\0"  →  words of %s against constants, without a branch
+string_eq %s, %t             →  a loop over bytes until they differ or end
+"""
+
+from __future__ import annotations
+
+from bpfscript.ir.core import Instr, Value
+from bpfscript.ir.types import I1, I64
+
+from .code import Code
+from .legal_memory import INLINE, aligned, byte_at, chunks
+
+
+def string_eq(code: Code, instr: Instr) -> Value:
+    (left, right), sizes, limit = instr.args, instr.attrs["sizes"], instr.attrs["limit"]
+    assert isinstance(sizes, tuple) and isinstance(limit, int)
+    for string, size, literal in ((left, sizes[0], right), (right, sizes[1], left)):
+        text = _literal(code, literal)
+        if text is not None:
+            text = text[:limit]
+            end = text.find(b"\0") + 1 or len(text)  # with its NUL, if it is within the limit
+            if end <= min(size, INLINE):
+                return _equals_literal(code, string, text[:end])
+    return _equal(code, left, right, min(limit, *sizes))
+
+
+def _literal(code: Code, pointer: Value) -> bytes | None:
+    made = code.definitions.get(pointer)
+    data = made.attrs["data"] if made and made.op == "rodata" else None
+    return data if isinstance(data, bytes) else None
+
+
+def _equals_literal(code: Code, string: Value, text: bytes) -> Value:
+    different: Value | None = None
+    for offset, type in chunks(len(text), aligned(code, string)):
+        part = int.from_bytes(text[offset : offset + type.bits // 8], "little")
+        signed = part - (1 << type.bits if part >> (type.bits - 1) else 0)
+        found = code.op("xor", code.load(string, type, offset), signed)
+        wide = code.resize(found, 64)
+        different = wide if different is None else code.op("or", different, wide)
+    return code.const(1, I1) if different is None else code.op("eq", different, 0)
+
+
+def _equal(code: Code, left: Value, right: Value, count: int) -> Value:
+    """Whether two strings agree in `count` bytes or up to NUL."""
+    head, inside = code.block("compare", I64), code.block("byte")
+    same, done = code.block("same_byte"), code.block("compared", I1)
+    step = code.block("next")
+    yes, no = code.const(1, I1), code.const(0, I1)
+    code.jump(head, code.const(0))
+    code.at(head)
+    i = head.params[0]
+    code.branch(code.op("ult", i, count), inside, done, else_args=(yes,))
+    code.at(inside)
+    a, b = byte_at(code, left, i), byte_at(code, right, i)
+    code.branch(code.op("eq", a, b), same, done, else_args=(no,))
+    code.at(same)
+    code.branch(code.op("eq", a, 0), done, step, then_args=(yes,))
+    code.at(step)
+    code.jump(head, code.add(i, 1))
+    code.at(done)
+    return done.params[0]
+
+
+def string_length(code: Code, instr: Instr) -> Value:
+    (string,), size = instr.args, instr.attrs["size"]
+    assert isinstance(size, int)
+    head, inside = code.block("measure", I64), code.block("byte")
+    step, done = code.block("next"), code.block("measured", I64)
+    code.jump(head, code.const(0))
+    code.at(head)
+    i = head.params[0]
+    code.branch(code.op("ult", i, size), inside, done, else_args=(code.const(size),))
+    code.at(inside)
+    end = code.op("eq", byte_at(code, string, i), 0)
+    code.branch(end, done, step, then_args=(i,))
+    code.at(step)
+    code.jump(head, code.add(i, 1))
+    code.at(done)
+    return done.params[0]
+
+
+def string_find(code: Code, instr: Instr) -> Value:
+    """Naive search in one loop over (start in the first, position in the second string).
+
+    One loop, not two: the verifier follows a single head, and gives up on fewer scripts.
+    """
+    (text, part), sizes = instr.args, instr.attrs["sizes"]
+    assert isinstance(sizes, tuple)
+    head = code.block("search", I64, I64)
+    done = code.block("found", I64)
+    want, have, compare, again, differ = (
+        code.block(name) for name in ("want", "have", "compare", "again", "differ")
+    )
+    inside, ended = code.block("inside"), code.block("restart")
+    minus = code.const(-1)
+    zero = code.const(0)
+    code.jump(head, zero, zero)
+    code.at(head)
+    start, at = head.params
+    code.branch(code.op("ult", at, sizes[1]), want, done, else_args=(start,))
+    code.at(want)
+    wanted = byte_at(code, part, at)
+    code.branch(code.op("eq", wanted, 0), done, have, then_args=(start,))
+    code.at(have)
+    where = code.add(start, at)
+    code.branch(code.op("ult", where, sizes[0]), inside, done, else_args=(minus,))
+    code.at(inside)
+    found = byte_at(code, text, where)
+    code.branch(code.op("eq", found, wanted), again, differ)
+    code.at(again)
+    code.jump(head, start, code.add(at, 1))
+    code.at(differ)
+    code.branch(code.op("eq", found, 0), compare, ended)
+    code.at(compare)
+    code.jump(done, minus)
+    code.at(ended)
+    code.jump(head, code.add(start, 1), zero)
+    code.at(done)
+    return done.params[0]

@@ -1,0 +1,177 @@
+"""What an ELF file says of the code in it: where it is loaded, its functions, its build id.
+
+The file belongs to a traced process, so nothing in it is believed: what does not fit is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+Read = Callable[[int, int], bytes]  # (offset, size) → at most so many bytes
+
+SYMTAB, DYNSYM = 2, 11  # SHT_*
+_NOTE, _LOAD = 7, 1  # SHT_NOTE, PT_LOAD
+_FUNCTIONS = (2, 10)  # STT_FUNC, STT_GNU_IFUNC
+
+
+class Section(NamedTuple):
+    name: bytes
+    type: int
+    offset: int
+    size: int
+    link: int
+
+
+class Segment(NamedTuple):
+    offset: int
+    address: int
+    size: int  # in the file
+
+
+class Function(NamedTuple):
+    address: int
+    size: int
+    binding: int  # STB_LOCAL 0, STB_GLOBAL 1, STB_WEAK 2
+    name: bytes
+
+
+class NotElf(Exception):
+    """A file is not one of ELF that a machine could run."""
+
+
+class ElfImage:
+    """Headers of an ELF file; `read` gets parts of it. Raises NotElf."""
+
+    def __init__(self, read: Read) -> None:
+        self.read = read
+        header = read(0, 64)
+        if len(header) < 52 or header[:4] != b"\x7fELF" or header[4] not in (1, 2):
+            raise NotElf
+        self._wide = header[4] == 2
+        self._order = "<" if header[5] == 1 else ">"
+        try:
+            self.segments, self.sections = self._headers(header)
+        except struct.error:
+            raise NotElf from None
+
+    def _headers(self, header: bytes) -> tuple[list[Segment], list[Section]]:
+        form = "QQQIHHHHHH" if self._wide else "IIIIHHHHHH"
+        _, program, table, _, _, step, count, section_step, section_count, names = self._unpack(
+            form, header, 24
+        )
+        segments = []
+        for raw in _rows(self.read(program, step * count), step):
+            if self._wide:
+                kind, _, offset, address, _, size = self._unpack("IIQQQQ", raw)
+            else:
+                kind, offset, address, _, size = self._unpack("IIIII", raw)
+            if kind == _LOAD:
+                segments.append(Segment(offset, address, size))
+        form = "IIQQQQI" if self._wide else "IIIIIII"
+        tables = _rows(self.read(table, section_step * section_count), section_step)
+        rows = [self._unpack(form, raw) for raw in tables]
+        strings = self.read(*rows[names][4:6]) if names < len(rows) else b""
+        return segments, [
+            Section(_string(strings, name), kind, offset, size, link)
+            for name, kind, _, _, offset, size, link in rows
+        ]
+
+    def _unpack(self, form: str, raw: bytes, at: int = 0) -> tuple[int, ...]:
+        return struct.unpack_from(self._order + form, raw, at)
+
+    def address(self, offset: int) -> int | None:
+        """Virtual address of what lies at an offset of the file."""
+        for segment in self.segments:
+            if segment.offset <= offset < segment.offset + segment.size:
+                return offset - segment.offset + segment.address
+        return None
+
+    def section(self, name: bytes) -> bytes | None:
+        """Content of the section with this name."""
+        return next((self.read(s.offset, s.size) for s in self.sections if s.name == name), None)
+
+    def build_id(self) -> str | None:
+        """Hex digits of the NT_GNU_BUILD_ID note."""
+        for section in self.sections:
+            if section.type != _NOTE:
+                continue
+            raw = self.read(section.offset, section.size)
+            if len(raw) >= 16 and raw[12:16] == b"GNU\0":
+                size, kind = self._unpack("II", raw, 4)
+                if kind == 3:
+                    return raw[16 : 16 + size].hex()
+        return None
+
+    def functions(self, kind: int) -> list[Function]:
+        """Those defined here, of the tables of type `kind`, unordered."""
+        form, keep = ("IBxHQQ", _wide) if self._wide else ("IIIBxH", _narrow)
+        record = struct.Struct(self._order + form)
+        found = []
+        for section in self.sections:
+            if section.type == kind and section.link < len(self.sections):
+                strings = self.sections[section.link]
+                names = self.read(strings.offset, strings.size)
+                raw = self.read(section.offset, section.size)
+                raw = raw[: len(raw) // record.size * record.size]
+                found += [f for row in record.iter_unpack(raw) if (f := keep(names, *row))]
+        return found
+
+
+def _wide(
+    names: bytes, name: int, info: int, section: int, address: int, size: int
+) -> Function | None:
+    if info & 15 not in _FUNCTIONS or not section:
+        return None
+    return Function(address, size, info >> 4, _string(names, name))
+
+
+def _narrow(
+    names: bytes, name: int, address: int, size: int, info: int, section: int
+) -> Function | None:
+    return _wide(names, name, info, section, address, size)
+
+
+def _rows(raw: bytes, step: int) -> list[bytes]:
+    return [raw[at : at + step] for at in range(0, len(raw), step)] if step else []
+
+
+def _string(strings: bytes, at: int) -> bytes:
+    end = strings.find(b"\0", at)
+    return strings[at:end] if end >= 0 else b""
+
+
+def open_regular(path: str) -> int | None:
+    """A descriptor of a regular file, or None: a traced process may have put anything there."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError):
+        return None
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    return None
+
+
+def image_of(fd: int) -> ElfImage | None:
+    """The ELF file behind a descriptor, which must outlive what is returned."""
+    end = os.fstat(fd).st_size
+
+    def read(offset: int, size: int) -> bytes:
+        return os.pread(fd, min(size, end - offset), offset) if offset < end else b""
+
+    try:
+        return ElfImage(read)
+    except (NotElf, OSError):
+        return None
+
+
+def image_in(content: bytes) -> ElfImage | None:
+    """The ELF file that is in memory."""
+    try:
+        return ElfImage(lambda offset, size: content[offset : offset + size])
+    except NotElf:
+        return None

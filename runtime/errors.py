@@ -1,0 +1,86 @@
+"""What this machine can refuse. Every class carries its data; `str()` is one line."""
+
+from __future__ import annotations
+
+import errno as errnos
+import os
+import re
+
+from bpfscript.diagnostics import CompilerBug
+from bpfscript.target import MachineError
+
+ROOT_HINT = "run it as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
+
+_PRIVILEGED = ("BPF_MAP_CREATE", "BPF_PROG_LOAD", "BPF_BTF_LOAD", "perf_event_open")
+_PARANOID = ("perf_event_open", errnos.EACCES)  # kernel.perf_event_paranoid
+
+
+class KernelError(MachineError):
+    """The kernel would not do what a loaded script needs. `status` is the tool's exit status."""
+
+    status = 255
+
+
+class BpfError(KernelError):
+    """bpf(2), perf_event_open(2) or ioctl(2) failed: command name and errno."""
+
+    def __init__(self, cmd: str, errno: int, what: str = "") -> None:
+        self.cmd, self.errno, self.what = cmd, errno, what
+        if (errno == errnos.EPERM and cmd in _PRIVILEGED) or (cmd, errno) == _PARANOID:
+            super().__init__(f"tracing needs root ({cmd}: {os.strerror(errno)})", ROOT_HINT)
+        else:
+            super().__init__(f"{cmd}{f' for {what}' if what else ''}: {os.strerror(errno)}")
+
+
+class FeatureMissing(KernelError):
+    """The kernel lacks `name`; `needs` says what has it, as in `target.FEATURES`."""
+
+    def __init__(self, name: str, needs: str) -> None:
+        self.name, self.needs = name, needs
+        super().__init__(f"this kernel has no {name} (needs {needs})")
+
+
+class AttachError(KernelError):
+    """The probe `name` could not be attached. `cause` says why."""
+
+    def __init__(self, name: str, cause: str) -> None:
+        self.name, self.cause = name, cause
+        super().__init__(
+            f"Unable to attach probe: {name}. If this is expected, set the 'missing_probes' config "
+            "variable to 'warn'.",
+            cause,
+        )
+
+
+class VerifierRefused(KernelError, CompilerBug):
+    """The verifier refused a program: always a bug of bpfscript. `log` is all that it wrote.
+
+    reason: the telling line; line: the script's line that it speaks of, or 0.
+    """
+
+    def __init__(self, program: str, log: str, errno: int) -> None:
+        self.program, self.log, self.errno = program, log, errno
+        lines = log.strip("\0\n").split("\n")
+        self.reason, self.line = _telling(lines, os.strerror(errno))
+        where = f", line {self.line}" if self.line else ""
+        KernelError.__init__(
+            self,
+            f"bug of bpfscript: the kernel's verifier refused {program}{where}: {self.reason} "
+            f"({max(len(lines) - 1, 0)} lines omitted)",
+        )
+
+
+_SUMMARY = re.compile(r"processed \d+ insns|verification time|stack depth|mark_precise|^\s*$")
+_SOURCE = re.compile(r"^; .* @ .*:(\d+)$")  # since 6.10, from the line table
+_INSTRUCTION = re.compile(r"^\d+: \(|^;|^from \d|^R\d+=|^\d+: R")
+
+
+def _telling(lines: list[str], otherwise: str) -> tuple[str, int]:
+    """The complaint, which the verifier writes last, and the last source line named before it."""
+    reason = otherwise
+    for line in reversed(lines):
+        if not _SUMMARY.search(line):
+            reason = otherwise if _INSTRUCTION.match(line) else line
+            break
+    sources = [int(found[1]) for line in lines if (found := _SOURCE.match(line))]
+    return reason, sources[-1] if sources else 0

@@ -1,0 +1,152 @@
+"""What the running kernel can do: asked of the kernel, once, never inferred from its version."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import struct
+from collections.abc import Callable
+
+from bpfscript.manifest import MapType, ProgramType
+from bpfscript.target import FEATURES
+
+from .errors import BpfError, FeatureMissing
+from .fd import Fd
+from .sys import (
+    AttachType,
+    Cmd,
+    Kernel,
+    KprobeMultiCreate,
+    MapCreate,
+    ProgLoad,
+    UprobeMultiCreate,
+    address,
+    buffer_of,
+)
+
+
+def _instruction(code: int, registers: int = 0, offset: int = 0, imm: int = 0) -> bytes:
+    return struct.pack("<BBhi", code, registers, offset, imm)
+
+
+_RETURN_0 = _instruction(0xB7) + _instruction(0x95)  # r0 = 0; exit
+_MAY_GOTO = _instruction(0xE5)  # BPF_JMP | BPF_JCOND, to the next instruction
+_HELPERS = {  # enum bpf_func_id
+    "get_current_task_btf": 158,
+    "for_each_map_elem": 164,
+    "attach_cookie": 174,
+    "loop": 181,
+    "lookup_percpu_elem": 195,
+}
+
+
+class Features:
+    """Answers for the names in `target.FEATURES`."""
+
+    def __init__(self, kernel: Kernel | None = None) -> None:
+        self.kernel = kernel or Kernel()
+        self._known: dict[str, bool] = {}
+
+    def has(self, feature: str) -> bool:
+        """Whether the kernel has it. Raises BpfError without the rights to ask."""
+        if feature not in self._known:
+            if feature in _HELPERS:
+                self._known[feature] = self._helper(_HELPERS[feature])
+            else:
+                self._known[feature] = _PROBES[feature](self)
+        return self._known[feature]
+
+    def need(self, feature: str) -> None:
+        """Raises FeatureMissing unless the kernel has it."""
+        if not self.has(feature):
+            raise FeatureMissing(feature, FEATURES[feature])
+
+    def without(self, names: frozenset[str]) -> Features:
+        """The same answers but for `names`, which are denied (`--no-feature`)."""
+        other = Features(self.kernel)
+        other._known = self._known | dict.fromkeys(names, False)
+        return other
+
+    def _load(self, code: bytes, attach: AttachType = AttachType.NONE) -> tuple[Fd | None, str]:
+        """A kprobe program, or None; and what the verifier wrote."""
+        instructions, log = buffer_of(code), ctypes.create_string_buffer(4096)
+        name = buffer_of(b"GPL\0")
+        attr = ProgLoad(
+            prog_type=ProgramType.KPROBE, insns=address(instructions), insn_cnt=len(code) // 8,
+            license=address(name), log_level=1, log_size=len(log), log_buf=address(log),
+            expected_attach_type=attach,
+        )  # fmt: skip
+        try:
+            return Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr)), ""
+        except BpfError as error:
+            if error.errno == errno.EPERM:
+                raise
+            return None, log.value.decode(errors="replace")
+
+    def _loads(self, code: bytes) -> bool:
+        program, _ = self._load(code)
+        if program:
+            program.close()
+        return program is not None
+
+    def _helper(self, number: int) -> bool:
+        # most calls without arguments are refused, but unknown ones in other words
+        program, log = self._load(_instruction(0x85, imm=number) + _RETURN_0)
+        if program:
+            program.close()
+        unknown = ("invalid func", "unknown func", "cannot use helper")
+        return program is not None or (log != "" and not any(text in log for text in unknown))
+
+    def _ringbuf(self) -> bool:
+        attr = MapCreate(map_type=MapType.RINGBUF, max_entries=os.sysconf("SC_PAGESIZE"))
+        try:
+            Fd(self.kernel.bpf(Cmd.MAP_CREATE, attr)).close()
+        except BpfError as error:
+            if error.errno == errno.EPERM:
+                raise
+            return False
+        return True
+
+    def _multi(self, attach: AttachType, attr: ctypes.Structure, expected: int) -> bool:
+        """Whether a link that cannot be made fails the way that shows it is known."""
+        program, _ = self._load(_RETURN_0, attach)
+        if program is None:
+            return False
+        with program:
+            attr.prog_fd, attr.attach_type = program.fileno(), attach
+            try:
+                Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr)).close()
+            except BpfError as error:
+                return error.errno == expected
+            return True
+
+    def _uprobe_multi(self) -> bool:
+        path, one = buffer_of(b"/\0"), ctypes.c_uint64(0)  # a directory has no code: EBADF
+        attr = UprobeMultiCreate(path=address(path), offsets=ctypes.addressof(one), cnt=1)
+        return self._multi(AttachType.UPROBE_MULTI, attr, errno.EBADF)
+
+    def _kprobe_multi(self) -> bool:
+        name = buffer_of(b"no such function\0")  # ESRCH from a kernel that looks for it
+        symbols = ctypes.c_uint64(address(name))
+        attr = KprobeMultiCreate(syms=ctypes.addressof(symbols), cnt=1)
+        return self._multi(AttachType.KPROBE_MULTI, attr, errno.ESRCH)
+
+
+def _readable(path: str) -> bool:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(1) != b""
+    except OSError:
+        return False
+
+
+_PROBES: dict[str, Callable[[Features], bool]] = {
+    "ringbuf": Features._ringbuf,
+    "may_goto": lambda features: features._loads(_MAY_GOTO + _RETURN_0),
+    "uprobe_multi": Features._uprobe_multi,
+    "kprobe_multi": Features._kprobe_multi,
+    "kprobe": lambda _: os.path.exists("/sys/bus/event_source/devices/kprobe/type"),
+    # a trampoline takes the place of the call to ftrace that a function begins with
+    "fentry": lambda _: _readable("/sys/kernel/tracing/available_filter_functions"),
+}

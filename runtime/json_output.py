@@ -1,0 +1,120 @@
+"""JSON output: one record a line (LANGUAGE §7.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bpfscript.manifest import Event, Place
+from bpfscript.types import Aggregate
+
+from . import histograms, time_series
+from .json_values import JsonValues, number, quote
+from .messages import helper_message
+from .output import Printer
+from .tables import Entry, Table
+from .values import Values
+
+_NAMES = {"system": "syscall"}  # as upstream calls them
+
+
+class JsonPrinter(Printer):
+    """For programs: all that a run has to say is a line of output. Nothing to escape for a
+    terminal: JSON has no control characters."""
+
+    def shapes(self) -> tuple[Values, Values]:
+        return Values(self.manifest, self.symbols), JsonValues(self.manifest, self.symbols)
+
+    def attached(self, count: int) -> None:
+        if not self.quiet:
+            self._count("attached_probes", "probes", count)
+
+    def lost(self, count: int) -> None:
+        self._count("lost_events", "events", count)
+
+    def end(self) -> None:
+        pass
+
+    def record(self, kind: str, text: str) -> None:
+        self._line(_NAMES.get(kind, kind), quote(text))
+
+    def value(self, shown: str) -> None:
+        self._line("value", shown)
+
+    def message(self, kind: str, text: str, place: Place | None) -> None:
+        self.sink.write(f'{{"type": "{kind}", "msg": {quote(text)}{_where(place)}}}\n')
+
+    def helper_failed(self, event: Event, code: int) -> None:
+        message = quote(helper_message("", code, event.text))
+        self.sink.write(
+            f'{{"type": "helper_error", "msg": {message}, "helper": {quote(event.helper)}, '
+            f'"retcode": {code}{_where(event.place)}}}\n'
+        )
+
+    def table(self, name: str, table: Table, entries: list[Entry], top: int, divisor: int) -> None:
+        t = table.value_type
+        kind = _kind(t.name if isinstance(t, Aggregate) else "")
+        rows, show = table.rows(entries, top), self._shower(table, entries, divisor)
+        if not table.keyed:
+            if rows:
+                self._line(kind, f"{{{quote(name)}: {show(rows[0].value)}}}")
+        elif rows or kind == "stats":
+            inner = ", ".join(f"{_key(row.label or '')}: {show(row.value)}" for row in rows)
+            self._line(kind, f"{{{quote(name)}: {{{inner}}}}}")
+
+    def _shower(self, table: Table, entries: list[Entry], divisor: int) -> Callable[[Any], str]:
+        t = table.value_type
+        if isinstance(t, Aggregate) and t.name in ("hist", "lhist"):
+            return lambda counts: _buckets(histograms.rows(t, counts, divisor))
+        if isinstance(t, Aggregate) and t.name == "tseries":
+            last = time_series.newest(row.value for row in table.rows(entries))
+            return lambda series: _points(time_series.points(t, series, last))
+        return table.shower(divisor)
+
+    def _count(self, kind: str, what: str, count: int) -> None:
+        self.sink.write(f'{{"type": "{kind}", "count": {count}, "data": {{"{what}": {count}}}}}\n')
+
+    def _line(self, kind: str, data: str) -> None:
+        self.sink.write(f'{{"type": "{kind}", "data": {data}}}\n')
+
+
+def _where(place: Place | None) -> str:
+    if place is None:
+        return ""
+    return f', "filename": {quote(place.file)}, "line": {place.line}, "col": {place.column}'
+
+
+def _kind(aggregate: str) -> str:
+    match aggregate:
+        case "avg" | "stats":
+            return "stats"
+        case "hist" | "lhist":
+            return "hist"
+        case "tseries":
+            return "tseries"
+    return "map"
+
+
+def _key(label: str) -> str:
+    return quote(label.replace(" ", ""))
+
+
+def _buckets(rows: list[histograms.Bucket]) -> str:
+    return f"[{','.join(map(_bucket, rows))}]"
+
+
+def _bucket(row: histograms.Bucket) -> str:
+    """Both bounds inclusive."""
+    parts = [] if row.low is None else [f'"min": {number(row.low)}']
+    if row.high is not None:
+        parts.append(f'"max": {number(row.high - 1)}')
+    return "{" + ", ".join([*parts, f'"count": {number(row.hits)}']) + "}"
+
+
+def _points(points: list[time_series.Point]) -> str:
+    shown = [
+        f'{{"interval_start":"{time_series.date(point.start)}","value":{point.value}}}'
+        for point in points
+        if point.value is not None
+    ]
+    return f"[{','.join(shown)}]"

@@ -1,0 +1,280 @@
+"""Attaching programs, and letting go of them without making anybody wait.
+
+Closing one tracepoint takes the kernel two grace periods of some 35 ms, the second under a global
+lock. So its link, which runs the program, is closed in a thread of its own: all links share one
+grace period. Its perf event, which by then runs nothing, is left to a process in the background.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from threading import Thread
+
+from bpfscript.manifest import Attach, ProbeInfo
+from bpfscript.target import MachineError
+
+from .errors import AttachError, BpfError
+from .fd import Fd
+from .sys import (
+    PERF_DISABLED,
+    PERF_FREQ,
+    PERF_INHERIT,
+    PERF_INHERIT_THREAD,
+    PERF_IOC_ENABLE,
+    PERF_IOC_SET_BPF,
+    AttachType,
+    Cmd,
+    Kernel,
+    KprobeMultiCreate,
+    PerfEventAttr,
+    PerfLinkCreate,
+    PerfType,
+    RawTracepointOpen,
+    UprobeMultiCreate,
+    address,
+    buffer_of,
+    cpus,
+)
+
+RUN_ONCE = ("begin", "end", "self")  # run by BPF_PROG_TEST_RUN
+LAST_FIRST = ("kprobe", "kretprobe", "uprobe", "uretprobe")  # the kernel runs the latest first
+_UPROBES, _KPROBES = ("uprobe", "uretprobe"), ("kprobe", "kretprobe")
+_TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_WORKERS = 256  # threads that close
+
+
+@dataclass(slots=True)
+class Link:
+    """An attached program: closing `fd` ends its runs. event: a perf event that closes slowly."""
+
+    fd: Fd
+    event: Fd | None = None
+
+    def close(self) -> None:
+        self.fd.close()
+        if self.event:
+            self.event.close()
+
+
+def attach_type(info: ProbeInfo, has: Callable[[str], bool]) -> AttachType:
+    """How a probe's program is going to be attached, which the kernel wants to know at load."""
+    kinds = {place.kind for place in info.attachments}
+    if kinds and kinds <= set(_UPROBES) and has("uprobe_multi"):
+        return AttachType.UPROBE_MULTI
+    whole = all(not p.offset and ":" not in p.target for p in info.attachments)
+    if kinds and kinds <= set(_KPROBES) and whole and has("kprobe_multi"):
+        return AttachType.KPROBE_MULTI
+    return AttachType.NONE
+
+
+def groups(info: ProbeInfo, how: AttachType) -> list[list[Attach]]:
+    """The probe's places, those together that one link serves."""
+    if how is AttachType.NONE:
+        return [[place] for place in info.attachments]
+    multi = how is AttachType.UPROBE_MULTI
+    key: Callable[[Attach], tuple[str, str]] = lambda p: (p.kind, p.target if multi else "")  # noqa: E731
+    return [list(group) for _, group in groupby(sorted(info.attachments, key=key), key)]
+
+
+class Attacher:
+    """Attaches loaded programs. pid: the process that probes are limited to where they can be."""
+
+    def __init__(self, kernel: Kernel, pid: int | None = None) -> None:
+        self.kernel, self.pid = kernel, pid
+        self._online: list[int] = []
+
+    def attach(self, program: Fd, places: Sequence[Attach], how: AttachType) -> list[Link]:
+        """Attach to places that one of `groups` put together.
+
+        Raises AttachError, with nothing left attached, and MachineError without a tracefs.
+        """
+        links: list[Link] = []
+        try:
+            match how, places[0].kind:
+                case AttachType.UPROBE_MULTI, _:
+                    links.append(self._uprobe_multi(program, places))
+                case AttachType.KPROBE_MULTI, _:
+                    links.append(self._kprobe_multi(program, places))
+                case _, "raw_tracepoint":
+                    links.append(self._raw_tracepoint(program, places[0]))
+                case _, "tracepoint" | "kprobe" | "kretprobe" | "uprobe" | "uretprobe":
+                    links.append(self._slow(program, places[0]))
+                case _, "profile" | "interval" | "software" | "hardware":
+                    for pid, cpu in self._scopes(places[0]):
+                        links.append(self._sampling(program, places[0], pid, cpu))
+                case _, kind:
+                    raise AttachError(places[0].name, f"unknown kind of probe: {kind}")
+        except (BpfError, OSError, ValueError) as error:
+            for link in links:
+                link.close()
+            raise AttachError(places[0].name, str(error)) from error
+        return links
+
+    def _uprobe_multi(self, program: Fd, places: Sequence[Attach]) -> Link:
+        path = buffer_of(os.fsencode(places[0].target) + b"\0")
+        offsets = _array([p.offset for p in places])
+        cookies = _array([p.cookie for p in places])
+        attr = UprobeMultiCreate(
+            prog_fd=program.fileno(), attach_type=AttachType.UPROBE_MULTI, path=address(path),
+            offsets=ctypes.addressof(offsets), cookies=ctypes.addressof(cookies), cnt=len(places),
+            multi_flags=places[0].kind == "uretprobe", pid=self.pid or 0,
+        )  # fmt: skip
+        return Link(Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr, places[0].name)))
+
+    def _kprobe_multi(self, program: Fd, places: Sequence[Attach]) -> Link:
+        names = [buffer_of(p.target.encode() + b"\0") for p in places]
+        symbols = _array([address(name) for name in names])
+        cookies = _array([p.cookie for p in places])
+        attr = KprobeMultiCreate(
+            prog_fd=program.fileno(), attach_type=AttachType.KPROBE_MULTI, cnt=len(places),
+            multi_flags=places[0].kind == "kretprobe", syms=ctypes.addressof(symbols),
+            cookies=ctypes.addressof(cookies),
+        )  # fmt: skip
+        return Link(Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr, places[0].name)))
+
+    def _raw_tracepoint(self, program: Fd, place: Attach) -> Link:
+        name = buffer_of(place.target.rpartition(":")[2].encode() + b"\0")
+        attr = RawTracepointOpen(name=address(name), prog_fd=program.fileno(), cookie=place.cookie)
+        return Link(Fd(self.kernel.bpf(Cmd.RAW_TRACEPOINT_OPEN, attr, place.name)))
+
+    def _slow(self, program: Fd, place: Attach) -> Link:
+        """Where the program belongs to the place, not to the perf event: it runs on every CPU."""
+        pid, cpu = -1, 0
+        name = buffer_of(os.fsencode(place.target) + b"\0")
+        if place.kind == "tracepoint":
+            attr = PerfEventAttr(type=PerfType.TRACEPOINT, config=_tracepoint_id(place.target))
+            attr.sample_period = 1
+        else:
+            at_return = place.kind.removeprefix("k").removeprefix("u").startswith("ret")
+            pmu = "uprobe" if place.kind in _UPROBES else "kprobe"
+            attr = PerfEventAttr(type=_pmu(pmu, "type"))
+            attr.config = at_return << _pmu(pmu, "format/retprobe")
+            attr.config1, attr.config2 = address(name), place.offset
+            if pmu == "uprobe" and self.pid:
+                pid, cpu = self.pid, -1
+        link, event = self._perf_link(program, place, attr, pid, cpu)
+        return Link(link, event)
+
+    def _sampling(self, program: Fd, place: Attach, pid: int, cpu: int) -> Link:
+        hardware = place.kind == "hardware"
+        attr = PerfEventAttr(type=PerfType.HARDWARE if hardware else PerfType.SOFTWARE)
+        attr.config, attr.flags = place.config, PERF_DISABLED
+        attr.sample_period = place.frequency or place.period
+        if place.frequency:
+            attr.flags |= PERF_FREQ
+        if pid > 0:
+            attr.flags |= PERF_INHERIT | PERF_INHERIT_THREAD
+        link, event = self._perf_link(program, place, attr, pid, cpu)
+        if event:
+            event.close()  # the link keeps it alive
+        return Link(link)
+
+    def _perf_link(
+        self, program: Fd, place: Attach, attr: PerfEventAttr, pid: int, cpu: int
+    ) -> tuple[Fd, Fd | None]:
+        """Open an event and tie the program to it by a link; before 5.15 by the event alone."""
+        event = Fd(self.kernel.perf_event_open(attr, pid, cpu))
+        link: Fd | None = None
+        create = PerfLinkCreate(
+            prog_fd=program.fileno(), target_fd=event.fileno(), bpf_cookie=place.cookie,
+            attach_type=AttachType.PERF_EVENT,
+        )  # fmt: skip
+        try:
+            try:
+                link = Fd(self.kernel.bpf(Cmd.LINK_CREATE, create, place.name))
+            except BpfError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                    raise
+                self.kernel.ioctl(event.fileno(), PERF_IOC_SET_BPF, program.fileno())
+            self.kernel.ioctl(event.fileno(), PERF_IOC_ENABLE)
+        except BpfError:
+            if link:
+                link.close()
+            event.close()
+            raise
+        return (link, event) if link else (event, None)
+
+    def _scopes(self, place: Attach) -> Iterable[tuple[int, int]]:
+        """(pid, cpu) of the perf events that a sampling probe needs."""
+        if not self._online:
+            self._online = cpus("online")
+        if place.kind == "interval":
+            return [(-1, self._online[0])]
+        if self.pid:
+            return [(int(thread), -1) for thread in os.listdir(f"/proc/{self.pid}/task")]
+        return [(-1, cpu) for cpu in self._online]
+
+
+def stop(links: Sequence[Link]) -> None:
+    """End all runs: when it returns, no program runs any more. The links' events stay open."""
+    slow = [link for link in links if link.event and not link.fd.closed]
+    count = min(len(slow), _WORKERS)
+    shares = [slow[i::count] for i in range(count)]
+    threads = [Thread(target=_stop_each, args=(share,), daemon=True) for share in shares]
+    for thread in threads:
+        thread.start()
+    _stop_each([link for link in links if not link.event])
+    for thread in threads:
+        thread.join()
+
+
+def _stop_each(links: Sequence[Link]) -> None:
+    for link in links:
+        link.fd.close()
+
+
+def release(links: Iterable[Link]) -> None:
+    """Close the events of stopped links, in a process that nobody waits for."""
+    events = [link.event for link in links if link.event and not link.event.closed]
+    if not events:
+        return
+    numbers = sorted(event.fileno() for event in events)
+    ours_gone, keep = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _close_behind(ours_gone, numbers)
+    os.close(ours_gone)
+    for event in events:
+        event.close()
+    os.close(keep)
+    os.waitpid(child, 0)
+
+
+def _close_behind(ours_gone: int, numbers: list[int]) -> None:
+    """In the new process: outlive the parent with nothing open but these descriptors."""
+    try:
+        if os.fork() == 0:
+            os.setsid()
+            os.chdir("/")
+            start = 0
+            for number in sorted([*numbers, ours_gone]):
+                os.closerange(start, number)
+                start = number + 1
+            os.closerange(start, 1 << 30)
+            os.read(ours_gone, 1)  # the end of file: the parent holds the events no more
+    finally:
+        os._exit(0)
+
+
+def _array(values: Sequence[int]) -> ctypes.Array[ctypes.c_uint64]:
+    return (ctypes.c_uint64 * len(values))(*values)
+
+
+def _tracepoint_id(target: str) -> int:
+    """The number of `category:event`. Raises MachineError if there is no tracefs."""
+    root = next((r for r in _TRACEFS if os.path.isdir(f"{r}/events")), None)
+    if root is None:
+        raise MachineError("tracefs is not mounted", "mount -t tracefs none /sys/kernel/tracing")
+    with open(f"{root}/events/{target.replace(':', '/', 1)}/id", encoding="ascii") as file:
+        return int(file.read())
+
+
+def _pmu(name: str, what: str) -> int:
+    """A number that /sys tells about a dynamic PMU: its type, or the bit of a flag (`config:0`)."""
+    with open(f"/sys/bus/event_source/devices/{name}/{what}", encoding="ascii") as file:
+        return int(file.read().strip().removeprefix("config:"))

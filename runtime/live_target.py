@@ -1,0 +1,170 @@
+"""The running kernel as a `target.Target`. All is read when it is asked for, and then once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bpfscript.target import MachineError, UserSymbol, matches
+
+from .tracefs import SYSTEM_CALLS, Tracefs, parse_functions
+
+if TYPE_CHECKING:
+    from bpfscript.btf import Btf
+
+    from .features import Features
+
+BTF = "/sys/kernel/btf/vmlinux"
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+_TEXT_SYMBOLS = frozenset("tTwW")
+
+
+class LiveTarget:
+    """This machine.
+
+    traceable_functions: a file to read instead of available_filter_functions.
+    without: features to deny (`--no-feature`).
+    """
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str] | None = None,
+        traceable_functions: str | None = None,
+        without: frozenset[str] = frozenset(),
+        tracefs: Tracefs | None = None,
+    ) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._traceable = traceable_functions
+        self._without = without
+        self._tracefs = tracefs or Tracefs()
+        self._symbols: dict[str, list[UserSymbol]] = {}
+        self._demangled: dict[str, str] = {}
+
+    @cached_property
+    def release(self) -> tuple[int, int, int]:
+        major, minor, patch = (*re.findall(r"\d+", os.uname().release), "0", "0", "0")[:3]
+        return int(major), int(minor), int(patch)
+
+    @cached_property
+    def arch(self) -> str:
+        return os.uname().machine
+
+    @cached_property
+    def cpus(self) -> int:
+        from .sys import cpus
+
+        return len(cpus("possible"))
+
+    @cached_property
+    def pid_namespace(self) -> tuple[int, int] | None:
+        here = os.stat("/proc/self/ns/pid")
+        return None if here.st_ino == _INITIAL_PID_NAMESPACE else (here.st_dev, here.st_ino)
+
+    @cached_property
+    def btf(self) -> Btf | None:
+        """Types of the kernel. Raises MachineError for a file that is no BTF."""
+        path = self._environment.get("BPFTRACE_BTF", BTF)
+        try:
+            with open(path, "rb") as file:
+                data = file.read()
+        except OSError:
+            return None
+        from bpfscript.btf import Btf, BtfError
+
+        try:
+            return Btf(data)
+        except BtfError as error:
+            raise MachineError(f"{path}: {error}") from error
+
+    @cached_property
+    def features(self) -> Features:
+        from .features import Features
+
+        return Features().without(self._without)
+
+    def has(self, feature: str) -> bool:
+        return self.features.has(feature)
+
+    def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
+        return self._tracefs.events(category, event)
+
+    def tracepoint_format(self, category: str, event: str) -> str | None:
+        return self._tracefs.format(category, event)
+
+    def raw_tracepoints(self, event: str) -> list[str]:
+        """Those that have an event in tracefs, and those that only BTF knows."""
+        if "*" not in event:
+            return [event] if self._has_raw_tracepoint(event) else []
+        found = {e for c, e in self._tracefs.all_events if c != SYSTEM_CALLS and matches(event, e)}
+        found |= {name for name in self._bare_tracepoints if matches(event, name)}
+        return sorted(found)
+
+    def _has_raw_tracepoint(self, event: str) -> bool:
+        categories = (c for c in self._tracefs.categories() if c != SYSTEM_CALLS)
+        if any(self._tracefs.events(category, event) for category in categories):
+            return True
+        return bool(self.btf and self.btf.find(f"btf_trace_{event}", "typedef"))
+
+    @cached_property
+    def _bare_tracepoints(self) -> frozenset[str]:
+        types = self.btf.all("typedef") if self.btf else ()
+        prefix = "btf_trace_"
+        return frozenset(t.name[len(prefix) :] for t in types if t.name.startswith(prefix))
+
+    def kernel_functions(self, pattern: str) -> list[tuple[str, str]]:
+        return sorted(f for f in self._functions if matches(pattern, f[1]))
+
+    @cached_property
+    def _functions(self) -> tuple[tuple[str, str], ...]:
+        if self._traceable:
+            try:
+                with open(self._traceable) as file:
+                    return parse_functions(file.read())
+            except OSError as error:
+                raise MachineError(f"{self._traceable}: {error.strerror}") from error
+        try:
+            return self._tracefs.functions
+        except MachineError:  # a kernel without ftrace: kprobes go to any function
+            found = []
+            for line in self._kallsyms.decode().splitlines():
+                _, kind, name, *module = line.split()
+                if kind in _TEXT_SYMBOLS:
+                    found.append((module[0].strip("[]") if module else "", name))
+            return tuple(found)
+
+    def kernel_symbol(self, name: str) -> int | None:
+        wanted = re.escape(name.encode())
+        found = re.search(rb"^([0-9a-f]+) \w " + wanted + rb"[\t\n]", self._kallsyms, re.MULTILINE)
+        address = int(found[1], 16) if found else 0
+        return address or None  # all are 0 for those who may not know
+
+    @cached_property
+    def _kallsyms(self) -> bytes:
+        try:
+            with open("/proc/kallsyms", "rb") as file:
+                return file.read()
+        except OSError:
+            return b""
+
+    def user_file(self, name: str) -> list[str]:
+        from .user_files import user_files
+
+        return user_files(name, self._environment)
+
+    def user_symbols(self, path: str) -> list[UserSymbol]:
+        if path not in self._symbols:
+            from .elf_functions import function_symbols
+
+            self._symbols[path] = function_symbols(path)
+        return self._symbols[path]
+
+    def demangle(self, name: str) -> str:
+        if name not in self._demangled:
+            from .demangle import demangle
+
+            self._demangled[name] = demangle(name)
+        return self._demangled[name]

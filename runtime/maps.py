@@ -1,0 +1,202 @@
+"""Maps: made from a `MapDef`, read in batches, cleared."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+from dataclasses import replace
+
+from bpfscript.manifest import Internal, MapDef, MapType, Settings
+
+from .errors import BpfError
+from .fd import Fd
+from .sys import Cmd, Kernel, MapBatch, MapCreate, MapElement, MapFreeze, address, buffer_of
+
+Entry = tuple[bytes, list[bytes]]  # key; one value, or one for each possible CPU
+
+F_NO_PREALLOC = 1 << 0
+F_RDONLY_PROG = 1 << 7
+
+_PREALLOCATED = 1 << 20  # bytes: more than this is allocated entry by entry
+_CHUNK = 1 << 20  # bytes of values asked for in one batch
+_PRESENCE = 8  # bytes: the uint64 after each value of a map with labels
+_HASHES = (MapType.HASH, MapType.PERCPU_HASH)
+_UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, 524)  # 524: the kernel's own ENOTSUPP
+
+
+class Map:
+    """An open map; it owns its descriptor. `definition.max_entries` of a ring are its bytes."""
+
+    def __init__(self, fd: Fd, definition: MapDef, cpus: int, kernel: Kernel) -> None:
+        self.fd, self.definition, self.kernel = fd, definition, kernel
+        self.copies = cpus if definition.per_cpu else 1
+        # a per-CPU value takes a multiple of 8 bytes for each possible CPU
+        self.step = (
+            (definition.value_size + 7) & ~7 if definition.per_cpu else definition.value_size
+        )
+
+    def close(self) -> None:
+        self.fd.close()
+
+    def entries(self) -> list[Entry]:
+        """Every entry; of a map with labels, those that were ever written."""
+        try:
+            found = self._batches(Cmd.MAP_LOOKUP_BATCH)  # since 5.6, per-CPU arrays since 5.13
+        except BpfError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            found = self._one_by_one()
+        if self.definition.labels is None:
+            return found
+        return [entry for entry in found if any(any(v[-_PRESENCE:]) for v in entry[1])]
+
+    def value(self, key: bytes) -> list[bytes] | None:
+        """The value of a key, one for each CPU that has its own, or None."""
+        where, out = buffer_of(key), ctypes.create_string_buffer(self.step * self.copies)
+        attr = MapElement(map_fd=self.fd.fileno(), key=address(where), value=address(out))
+        if not self._try(Cmd.MAP_LOOKUP_ELEM, attr):
+            return None
+        return self._split(out.raw, 0)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        """Set a value; for a per-CPU map, the same one on each CPU."""
+        self._write(key, [value] * self.copies)
+
+    def delete(self, key: bytes) -> bool:
+        """Remove an entry; whether there was one."""
+        where = buffer_of(key)
+        attr = MapElement(map_fd=self.fd.fileno(), key=address(where))
+        return self._try(Cmd.MAP_DELETE_ELEM, attr)
+
+    def clear(self) -> None:
+        """Remove every entry."""
+        if self.definition.kind in (MapType.ARRAY, MapType.PERCPU_ARRAY):
+            for slot in range(self.definition.max_entries):
+                self.update(slot.to_bytes(4, "little"), bytes(self.definition.value_size))
+            return
+        try:
+            self._batches(Cmd.MAP_LOOKUP_AND_DELETE_BATCH)
+        except BpfError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            for key, _ in self._one_by_one():
+                self.delete(key)
+
+    def zero(self) -> None:
+        """Make every value zero and keep the entries."""
+        kept = _PRESENCE if self.definition.labels is not None else 0
+        for key, values in self.entries():
+            size = self.definition.value_size - kept
+            self._write(key, [bytes(size) + value[size:] for value in values])
+
+    def freeze(self) -> None:
+        """No more changes from user space: the verifier may take its contents for constants."""
+        self.kernel.bpf(Cmd.MAP_FREEZE, MapFreeze(map_fd=self.fd.fileno()), self.definition.name)
+
+    def _write(self, key: bytes, values: list[bytes]) -> None:
+        where, what = buffer_of(key), buffer_of(b"".join(v.ljust(self.step, b"\0") for v in values))
+        attr = MapElement(map_fd=self.fd.fileno(), key=address(where), value=address(what))
+        self.kernel.bpf(Cmd.MAP_UPDATE_ELEM, attr, self.definition.name)
+
+    def _try(self, cmd: Cmd, attr: ctypes.Structure) -> bool:
+        """Whether the kernel found the element."""
+        try:
+            self.kernel.bpf(cmd, attr, self.definition.name)
+        except BpfError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
+        return True
+
+    def _batches(self, cmd: Cmd) -> list[Entry]:
+        key_size, size = self.definition.key_size, self.step * self.copies
+        found: list[Entry] = []
+        count = max(min(self.definition.max_entries, _CHUNK // size), 16)
+        # where to go on: opaque, at most a key or a uint32
+        position = ctypes.create_string_buffer(max(key_size, 4))
+        started = False
+        while True:
+            keys = ctypes.create_string_buffer(count * key_size)
+            values = ctypes.create_string_buffer(count * size)
+            attr = MapBatch(
+                in_batch=address(position) if started else 0, out_batch=address(position),
+                keys=address(keys), values=address(values), count=count, map_fd=self.fd.fileno(),
+            )  # fmt: skip
+            last = False
+            try:
+                self.kernel.bpf(cmd, attr, self.definition.name)
+            except BpfError as error:
+                if error.errno == errno.ENOSPC:  # one bucket holds more than `count`
+                    count *= 2
+                    continue
+                last = error.errno == errno.ENOENT
+                if not last:
+                    raise
+            got: int = attr.count
+            keys_read, values_read = keys.raw, values.raw
+            for i in range(got):
+                key = keys_read[i * key_size : (i + 1) * key_size]
+                found.append((key, self._split(values_read, i * size)))
+            if last:
+                return found
+            started = True
+
+    def _one_by_one(self) -> list[Entry]:
+        found: list[Entry] = []
+        key, after = None, ctypes.create_string_buffer(self.definition.key_size)
+        attr = MapElement(map_fd=self.fd.fileno(), value=address(after))
+        while self._try(Cmd.MAP_GET_NEXT_KEY, attr):
+            key = buffer_of(after.raw)
+            attr.key = address(key)
+            if (values := self.value(after.raw)) is not None:
+                found.append((after.raw, values))
+        return found
+
+    def _split(self, values: bytes, start: int) -> list[bytes]:
+        size = self.definition.value_size
+        stops = range(start, start + self.step * self.copies, self.step)
+        return [values[at : at + size] for at in stops]
+
+
+def create_map(
+    definition: MapDef, settings: Settings, cpus: int, kernel: Kernel, rodata: bytes = b""
+) -> Map:
+    """Make a map. cpus: number of possible ones. rodata: what `.rodata` holds."""
+    flags, size = definition.flags, definition.value_size * (cpus if definition.per_cpu else 1)
+    if definition.kind in _HASHES and size * definition.max_entries > _PREALLOCATED:
+        flags |= F_NO_PREALLOC
+    if definition.kind is MapType.RINGBUF:
+        definition = replace(definition, max_entries=ring_size(settings))
+    if definition.name == Internal.RODATA:
+        flags |= F_RDONLY_PROG
+    attr = MapCreate(
+        map_type=definition.kind, key_size=definition.key_size, value_size=definition.value_size,
+        max_entries=definition.max_entries, map_flags=flags, map_name=kernel_name(definition.name),
+    )  # fmt: skip
+    fd = Fd(kernel.bpf(Cmd.MAP_CREATE, attr, definition.name))
+    made = Map(fd, definition, cpus, kernel)
+    try:
+        if definition.name == Internal.RODATA:
+            made.update(bytes(4), rodata.ljust(definition.value_size, b"\0"))
+            made.freeze()
+    except BpfError:
+        made.close()
+        raise
+    return made
+
+
+def ring_size(settings: Settings) -> int:
+    """Bytes of the ring: `perf_rb_pages`, or a thousandth of the free memory within bounds."""
+    wanted = settings.perf_rb_pages * mmap.PAGESIZE
+    if not wanted:
+        free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+        wanted = min(max(free >> 10, 1 << 18), 1 << 23)
+    return 1 << (wanted - 1).bit_length()
+
+
+def kernel_name(name: str) -> bytes:
+    """A name that the kernel takes for an object: 15 of letters, digits, `_` and `.`"""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)
+    return plain.encode()[:15]

@@ -1,0 +1,235 @@
+"""Printing what a session sees: events and maps.
+
+Here is what text and JSON have in common: each kind of event is made into a handler once, by the
+manifest; a handler turns a record of the ring into output.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import BinaryIO, TextIO
+
+from bpfscript.diagnostics import CompilerBug
+from bpfscript.manifest import Event, Manifest, MapDef, Place
+from bpfscript.types import Aggregate, String
+
+from .messages import Messages, coloured, helper_message
+from .names import local_time
+from .printf import formatter
+from .sink import Buffering, Sink
+from .symbols import Symbols
+from .tables import Entry, Table
+from .values import Values
+
+Handler = Callable[[memoryview], None]
+_OFTEN_FAIL = ("probe_read", "map_lookup_elem")  # helpers whose failures only `-k` shows
+
+
+class Printer(ABC):
+    """What `TextPrinter` and `JsonPrinter` share.
+
+    warnings: 0 none, 1 those that matter, 2 every failed helper. buffering: as `Sink` explains.
+    Every method may raise OutputClosed, or MachineError where the output cannot be written.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        stdout: BinaryIO,
+        stderr: TextIO,
+        symbols: Symbols,
+        *,
+        quiet: bool = False,
+        buffering: Buffering = "line",
+        warnings: int = 1,
+    ) -> None:
+        self.manifest, self.symbols = manifest, symbols
+        self.quiet, self.warnings = quiet, warnings
+        self.sink = Sink(stdout, buffering)
+        self.terminal = stdout.isatty()
+        self.messages = Messages(stderr, coloured(self.terminal, stderr.isatty()))
+        self.texts, self.values = self.shapes()
+        self._handlers: dict[int, Handler] = {}
+        self._tables: dict[str, Table] = {}
+
+    @abstractmethod
+    def shapes(self) -> tuple[Values, Values]:
+        """What shows values inside text, and what shows the values of print() and of maps."""
+
+    # What a session calls
+
+    def event(self, event: Event, data: memoryview) -> None:
+        """data: the record, its 8-byte header included; not kept."""
+        handler = self._handlers.get(id(event))
+        if handler is None:
+            handler = self._handlers[id(event)] = self._handler(event)
+        handler(data)
+
+    def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
+        """A map's contents. A scalar without entry shows its zero value."""
+        if definition.value is None:
+            raise CompilerBug(f"map {definition.name} has no type of values")
+        table = self._tables.get(definition.name)
+        if table is None:
+            table = Table(
+                definition.key, definition.value, definition.labels, self.texts, self.values
+            )
+            self._tables[definition.name] = table
+        if not entries and definition.key is None and not _is_graph(definition.value):
+            entries = [(b"", [bytes(definition.value_size)])]
+        self.table(definition.name, table, entries, top, divisor)
+
+    def flush(self) -> None:
+        """The events at hand are handled."""
+        self.symbols.drain()
+        self.sink.batch_end()
+
+    @abstractmethod
+    def attached(self, count: int) -> None:
+        """Tracing starts with `count` probes."""
+
+    @abstractmethod
+    def lost(self, count: int) -> None:
+        """So many events found the ring full."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Tracing is over; maps follow."""
+
+    def finish(self, total_lost: int) -> None:
+        """Nothing follows."""
+        self.sink.flush()
+
+    # How a record is written
+
+    @abstractmethod
+    def record(self, kind: str, text: str) -> None:
+        """Text of an event that is no message: printf, time, cat, join, system."""
+
+    @abstractmethod
+    def value(self, shown: str) -> None:
+        """A value of print(), as `self.values` shows it."""
+
+    @abstractmethod
+    def table(self, name: str, table: Table, entries: list[Entry], top: int, divisor: int) -> None:
+        """A map."""
+
+    @abstractmethod
+    def message(self, kind: str, text: str, place: Place | None) -> None:
+        """errorf, warnf or runtime_error."""
+
+    @abstractmethod
+    def helper_failed(self, event: Event, code: int) -> None:
+        """A BPF helper returned `code`."""
+
+    # Events
+
+    def _handler(self, event: Event) -> Handler:
+        match event.kind:
+            case "printf":
+                return self._formatted(event, lambda text: self.record("printf", text))
+            case "errorf" | "warnf" | "runtime_error":
+                return self._message(event)
+            case "helper_error":
+                return self._helper_error(event)
+            case "print" | "print_element":
+                return self._value(event)
+            case "time":
+                return lambda data: self.record("time", local_time(event.text))
+            case "join":
+                return self._join(event)
+            case "cat":
+                return self._formatted(event, self._cat)
+            case "system":
+                return self._formatted(event, self._system)
+        raise CompilerBug(f"an event of kind {event.kind!r} has nothing to print")
+
+    def _formatted(self, event: Event, use: Callable[[str], None]) -> Handler:
+        show = formatter(event.text, event.fields, event.offsets, self.texts)
+        return lambda data: use(show(data))
+
+    def _message(self, event: Event) -> Handler:
+        kind, place = event.kind, event.place
+        if kind == "runtime_error":  # its text is no format
+            return self._unless_silent(1, lambda data: self.message(kind, event.text, place))
+        handler = self._formatted(event, lambda text: self.message(kind, text, place))
+        return handler if kind == "errorf" else self._unless_silent(1, handler)
+
+    def _unless_silent(self, level: int, handler: Handler) -> Handler:
+        return handler if self.warnings >= level else lambda data: None
+
+    def _helper_error(self, event: Event) -> Handler:
+        unpack = struct.Struct("<i").unpack_from
+        at = event.offsets[0]
+        level = 2 if event.helper.startswith(_OFTEN_FAIL) else 1
+        return self._unless_silent(
+            level, lambda data: self.helper_failed(event, unpack(data, at)[0])
+        )
+
+    def _value(self, event: Event) -> Handler:
+        shape = self.values.shape(event.fields[-1])
+        unpack = struct.Struct("<" + shape.code).unpack_from
+        at, show = event.offsets[-1], shape.show
+        return lambda data: self.value(show(unpack(data, at)[0]))
+
+    def _join(self, event: Event) -> Handler:
+        if not all(isinstance(t, String) for t in event.fields):
+            raise CompilerBug("join of what are no strings")
+        shapes = [self.texts.shape(t) for t in event.fields]
+        readers = [struct.Struct("<" + shape.code).unpack_from for shape in shapes]
+        parts = list(zip(readers, event.offsets, shapes, strict=True))
+
+        def join(data: memoryview) -> None:
+            words = []
+            for unpack, at, shape in parts:
+                word = shape.show(unpack(data, at)[0])
+                if not word:
+                    break
+                words.append(word)
+            self.record("join", event.text.join(words))
+
+        return join
+
+    def _cat(self, path: str) -> None:
+        try:
+            with open(os.fsencode(path), "rb") as file:
+                content = file.read(self.manifest.settings.max_cat_bytes)
+        except (OSError, ValueError) as error:
+            reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+            self.complain(f"failed to open file '{path}' ({reason})")
+            return
+        self.record("cat", content.decode("utf-8", "surrogateescape"))
+
+    def _system(self, command: str) -> None:
+        if not self.manifest.unsafe:
+            self.complain("syscall() not allowed in safe mode. Use '--unsafe'.")
+            return
+        import subprocess  # slow to import, and rare
+
+        self.sink.flush()
+        done = subprocess.run(
+            [b"/bin/sh", b"-c", os.fsencode(command)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        if done.returncode < 0:
+            self.complain("child process did not exit normally")
+        elif done.returncode:
+            self.complain(f"command exited with code {done.returncode}")
+        if done.stdout or not done.returncode:
+            self.record("system", done.stdout.decode("utf-8", "surrogateescape"))
+
+    def complain(self, text: str) -> None:
+        """An error of user space, always on the error stream."""
+        self.sink.batch_end()
+        self.messages.error(text)
+
+    def reason(self, event: Event, code: int) -> str:
+        return helper_message(event.helper, code, event.text)
+
+
+def _is_graph(t: object) -> bool:
+    """Whether a map of these shows nothing as long as nothing is in it."""
+    return isinstance(t, Aggregate) and t.name in ("hist", "lhist", "tseries")

@@ -1,0 +1,185 @@
+"""Programs: functions put together, addresses filled in, loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bpfscript.diagnostics import CompilerBug
+from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation
+
+from .errors import BpfError, FeatureMissing, VerifierRefused
+from .fd import Fd
+from .maps import Map, kernel_name
+from .sys import AttachType, BtfLoad, Cmd, Kernel, ProgLoad, ProgTestRun, address, buffer_of
+
+_SLOT = 8  # bytes of an instruction
+_CONTEXT = 12 * 8  # bytes: the arguments that a raw tracepoint may have, MAX_BPF_FUNC_ARGS
+# values of src_reg that give imm its meaning: BPF_PSEUDO_*, include/uapi/linux/bpf.h
+_MAP_FD, _MAP_VALUE, _CALL, _FUNC, _KFUNC_CALL = 1, 2, 1, 4, 2
+_REFUSALS = (errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC, errno.EFAULT)
+
+
+@dataclass(slots=True)
+class Linked:
+    """A program ready to load: its code and where in it the functions and lines begin."""
+
+    code: bytes
+    functions: bytes = b""  # array of struct bpf_func_info {insn_off, type_id}
+    lines: bytes = (
+        b""  # array of struct bpf_line_info {insn_off, file_name_off, line_off, line_col}
+    )
+
+
+def link(
+    functions: list[CodeFunction], maps: Mapping[str, int], kfunc: Callable[[str], int]
+) -> Linked:
+    """Lay functions one after the other and fill in their addresses.
+
+    maps: descriptors by name. kfunc: BTF id of a kernel function by name.
+    """
+    starts: dict[str, int] = {}
+    code = bytearray()
+    for function in functions:
+        starts[function.name] = len(code) // _SLOT
+        code += function.code
+    for function in functions:
+        for relocation in function.relocations:
+            at = starts[function.name] + relocation.instruction
+            _patch(code, at, relocation, starts, maps, kfunc)
+    linked = Linked(bytes(code))
+    # the kernel wants all functions described, and each first instruction to have a line
+    if all(f.type_id for f in functions):
+        linked.functions = b"".join(
+            struct.pack("<II", starts[f.name], f.type_id) for f in functions
+        )
+        if all(f.lines and f.lines[0].instruction == 0 for f in functions):
+            linked.lines = b"".join(
+                struct.pack(
+                    "<IIII",
+                    starts[f.name] + line.instruction,
+                    line.file,
+                    line.text,
+                    line.line << 10 | min(line.column, 1023),
+                )
+                for f in functions
+                for line in f.lines
+            )
+    return linked
+
+
+def _patch(
+    code: bytearray,
+    at: int,
+    relocation: Relocation,
+    starts: Mapping[str, int],
+    maps: Mapping[str, int],
+    kfunc: Callable[[str], int],
+) -> None:
+    name, second = relocation.name, 0
+    try:
+        match relocation.kind:
+            case "map":
+                source, imm = _MAP_FD, maps[name]
+            case "map_value":
+                source, imm, second = _MAP_VALUE, maps[name], relocation.addend
+            case "call":
+                source, imm = _CALL, starts[name] - at - 1
+            case "callback":
+                source, imm = _FUNC, starts[name] - at - 1
+            case "kfunc":
+                source, imm = _KFUNC_CALL, kfunc(name)
+            case kind:
+                raise CompilerBug(f"unknown relocation {kind!r}")
+    except KeyError:
+        raise CompilerBug(f"relocation against {name!r}, which is not there") from None
+    offset = at * _SLOT
+    code[offset + 1] = code[offset + 1] & 0x0F | source << 4
+    struct.pack_into("<i", code, offset + 4, imm)
+    if relocation.kind == "map_value":
+        struct.pack_into("<i", code, offset + _SLOT + 4, second)
+
+
+def no_kfunc(name: str) -> int:
+    """For artifacts that call no kernel function."""
+    raise FeatureMissing(f"kernel function {name}", "a kernel whose BTF lists it")
+
+
+class Loader:
+    """Loads the programs of one artifact; owns the BTF that they share until it is closed."""
+
+    def __init__(
+        self,
+        artifact: Artifact,
+        maps: Mapping[str, Map],
+        kernel: Kernel,
+        kfunc: Callable[[str], int] = no_kfunc,
+    ) -> None:
+        self.artifact, self.kernel, self.kfunc = artifact, kernel, kfunc
+        self.maps = {name: opened.fd.fileno() for name, opened in maps.items()}
+        self.btf = self._load_btf()
+
+    def close(self) -> None:
+        """Loaded programs keep the BTF alive by themselves."""
+        if self.btf:
+            self.btf.close()
+
+    def _load_btf(self) -> Fd | None:
+        if not self.artifact.btf:
+            return None
+        data = buffer_of(self.artifact.btf)
+        attr = BtfLoad(btf=address(data), btf_size=len(data))
+        try:
+            return Fd(self.kernel.bpf(Cmd.BTF_LOAD, attr, "BTF"))
+        except BpfError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
+            return None  # a kernel with an older BTF: the programs do without lines
+
+    def load(self, program: Program, attach_type: AttachType = AttachType.NONE) -> Fd:
+        """Load a program. Raises VerifierRefused with the log when the verifier objects."""
+        functions = [self.artifact.functions[name] for name in program.functions]
+        linked = link(functions, self.maps, self.kfunc)
+        settings = self.artifact.manifest.settings
+        code, text = buffer_of(linked.code), buffer_of(settings.license.encode() + b"\0")
+        attr = ProgLoad(
+            prog_type=program.type, insns=address(code), insn_cnt=len(code) // _SLOT,
+            license=address(text), prog_name=kernel_name(program.name),
+            expected_attach_type=attach_type,
+        )  # fmt: skip
+        described = buffer_of(linked.functions), buffer_of(linked.lines)
+        if self.btf and linked.functions:
+            attr.prog_btf_fd = self.btf.fileno()
+            attr.func_info, attr.line_info = map(address, described)
+            attr.func_info_rec_size, attr.func_info_cnt = 8, len(linked.functions) // 8
+            attr.line_info_rec_size, attr.line_info_cnt = 16, len(linked.lines) // 16
+        try:
+            return Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr, program.name))
+        except BpfError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            raise self._refused(program, attr, settings.log_size, error.errno) from None
+
+    def _refused(
+        self, program: Program, attr: ProgLoad, log_size: int, number: int
+    ) -> VerifierRefused:
+        # a log costs the verifier more than the program: it writes one only on request
+        log = ctypes.create_string_buffer(max(log_size, 128))
+        attr.log_level, attr.log_size, attr.log_buf = 1, len(log), address(log)
+        try:
+            Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr, program.name)).close()
+        except BpfError as error:
+            number = number if error.errno == errno.ENOSPC else error.errno
+        return VerifierRefused(program.name, log.value.decode(errors="replace"), number)
+
+
+def run_once(program: Fd, kernel: Kernel, what: str = "") -> int:
+    """Run a raw tracepoint program here and now, with a context of zeros; its return value."""
+    context = ctypes.create_string_buffer(_CONTEXT)
+    attr = ProgTestRun(prog_fd=program.fileno(), ctx_in=address(context), ctx_size_in=len(context))
+    kernel.bpf(Cmd.PROG_TEST_RUN, attr, what)
+    result: int = attr.retval
+    return result

@@ -1,0 +1,285 @@
+"""The way into the kernel: one struct per command and one object, `Kernel`, that tests replace.
+
+Layouts are those of union bpf_attr (include/uapi/linux/bpf.h) and struct perf_event_attr
+(include/uapi/linux/perf_event.h). The kernel takes shorter structs than its own.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from enum import IntEnum
+from typing import Annotated, Any, TypeVar
+
+from .errors import BpfError
+
+U32 = Annotated[int, "u32"]
+U64 = Annotated[int, "u64"]
+Name = Annotated[bytes, "name"]
+
+_FIELDS: dict[str, Any] = {
+    "U32": ctypes.c_uint32,
+    "U64": ctypes.c_uint64,
+    "Name": ctypes.c_char * 16,
+}
+_Struct = TypeVar("_Struct", bound=type[ctypes.Structure])
+
+
+def _layout(cls: _Struct) -> _Struct:
+    """Make the annotations of a class its C layout."""
+    cls._fields_ = [(name, _FIELDS[kind]) for name, kind in cls.__annotations__.items()]
+    return cls
+
+
+class Cmd(IntEnum):
+    """enum bpf_cmd"""
+
+    MAP_CREATE = 0
+    MAP_LOOKUP_ELEM = 1
+    MAP_UPDATE_ELEM = 2
+    MAP_DELETE_ELEM = 3
+    MAP_GET_NEXT_KEY = 4
+    PROG_LOAD = 5
+    PROG_TEST_RUN = 10
+    RAW_TRACEPOINT_OPEN = 17
+    BTF_LOAD = 18
+    MAP_FREEZE = 22
+    MAP_LOOKUP_BATCH = 24
+    MAP_LOOKUP_AND_DELETE_BATCH = 25
+    LINK_CREATE = 28
+
+
+class AttachType(IntEnum):
+    """enum bpf_attach_type"""
+
+    NONE = 0
+    PERF_EVENT = 41
+    KPROBE_MULTI = 42
+    UPROBE_MULTI = 48
+
+
+class PerfType(IntEnum):
+    """enum perf_type_id; dynamic ones are in /sys/bus/event_source/devices"""
+
+    HARDWARE = 0
+    SOFTWARE = 1
+    TRACEPOINT = 2
+
+
+@_layout
+class MapCreate(ctypes.Structure):
+    map_type: U32
+    key_size: U32
+    value_size: U32
+    max_entries: U32
+    map_flags: U32
+    inner_map_fd: U32
+    numa_node: U32
+    map_name: Name
+
+
+@_layout
+class MapElement(ctypes.Structure):
+    map_fd: U32
+    key: U64
+    value: U64  # or next_key
+    flags: U64
+
+
+@_layout
+class MapBatch(ctypes.Structure):
+    in_batch: U64
+    out_batch: U64
+    keys: U64
+    values: U64
+    count: U32
+    map_fd: U32
+    elem_flags: U64
+    flags: U64
+
+
+@_layout
+class MapFreeze(ctypes.Structure):
+    map_fd: U32
+
+
+@_layout
+class BtfLoad(ctypes.Structure):
+    btf: U64
+    btf_log_buf: U64
+    btf_size: U32
+    btf_log_size: U32
+    btf_log_level: U32
+
+
+@_layout
+class ProgLoad(ctypes.Structure):
+    prog_type: U32
+    insn_cnt: U32
+    insns: U64
+    license: U64
+    log_level: U32
+    log_size: U32
+    log_buf: U64
+    kern_version: U32
+    prog_flags: U32
+    prog_name: Name
+    prog_ifindex: U32
+    expected_attach_type: U32
+    prog_btf_fd: U32
+    func_info_rec_size: U32
+    func_info: U64
+    func_info_cnt: U32
+    line_info_rec_size: U32
+    line_info: U64
+    line_info_cnt: U32
+
+
+@_layout
+class ProgTestRun(ctypes.Structure):
+    prog_fd: U32
+    retval: U32
+    data_size_in: U32
+    data_size_out: U32
+    data_in: U64
+    data_out: U64
+    repeat: U32
+    duration: U32
+    ctx_size_in: U32
+    ctx_size_out: U32
+    ctx_in: U64
+    ctx_out: U64
+    flags: U32
+    cpu: U32
+    batch_size: U32
+
+
+@_layout
+class RawTracepointOpen(ctypes.Structure):
+    name: U64
+    prog_fd: U32
+    padding: U32
+    cookie: U64  # since 6.10; older kernels take 0 only
+
+
+@_layout
+class PerfLinkCreate(ctypes.Structure):
+    prog_fd: U32
+    target_fd: U32
+    attach_type: U32
+    flags: U32
+    bpf_cookie: U64
+
+
+@_layout
+class UprobeMultiCreate(ctypes.Structure):
+    prog_fd: U32
+    target_fd: U32
+    attach_type: U32
+    flags: U32
+    path: U64
+    offsets: U64
+    ref_ctr_offsets: U64
+    cookies: U64
+    cnt: U32
+    multi_flags: U32  # 1: at return
+    pid: U32
+
+
+@_layout
+class KprobeMultiCreate(ctypes.Structure):
+    prog_fd: U32
+    target_fd: U32
+    attach_type: U32
+    flags: U32
+    multi_flags: U32  # 1: at return
+    cnt: U32
+    syms: U64
+    addrs: U64
+    cookies: U64
+
+
+@_layout
+class PerfEventAttr(ctypes.Structure):
+    """The first 72 bytes, PERF_ATTR_SIZE_VER1."""
+
+    type: U32
+    size: U32
+    config: U64
+    sample_period: U64  # or sample_freq
+    sample_type: U64
+    read_format: U64
+    flags: U64  # PERF_*
+    wakeup_events: U32
+    bp_type: U32
+    config1: U64  # kprobe_func, uprobe_path
+    config2: U64  # probe_offset
+
+
+PERF_DISABLED = 1 << 0
+PERF_INHERIT = 1 << 1
+PERF_FREQ = 1 << 10
+PERF_INHERIT_THREAD = 1 << 35  # only threads, not forked processes; since 5.13
+
+PERF_IOC_ENABLE = 0x2400
+PERF_IOC_DISABLE = 0x2401
+PERF_IOC_SET_BPF = 0x40042408
+
+_PERF_FLAG_FD_CLOEXEC = 8
+_BPF, _PERF_EVENT_OPEN = (321, 298) if os.uname().machine == "x86_64" else (280, 241)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Kernel:
+    """The system calls of tracing. Every method raises BpfError; a test overrides them."""
+
+    def bpf(self, cmd: Cmd, attr: ctypes.Structure, what: str = "") -> int:
+        """bpf(2): what it returns, often a descriptor. `what`: the object, for the message."""
+        return self._call(
+            f"BPF_{cmd.name}", what, _BPF, cmd, ctypes.byref(attr),
+            ctypes.sizeof(attr),
+        )  # fmt: skip
+
+    def perf_event_open(self, attr: PerfEventAttr, pid: int, cpu: int) -> int:
+        """perf_event_open(2): a descriptor. pid or cpu -1: all of them."""
+        attr.size = ctypes.sizeof(attr)
+        return self._call(
+            "perf_event_open", "", _PERF_EVENT_OPEN, ctypes.byref(attr), pid, cpu, -1,
+            ctypes.c_ulong(_PERF_FLAG_FD_CLOEXEC),
+        )  # fmt: skip
+
+    def ioctl(self, fd: int, request: int, argument: int = 0) -> int:
+        return self._result(
+            "ioctl", "", _libc.ioctl(fd, ctypes.c_ulong(request), ctypes.c_long(argument))
+        )
+
+    def _call(self, name: str, what: str, number: int, *arguments: object) -> int:
+        for _ in range(5):  # the verifier gives up with EAGAIN when a signal is pending
+            result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+            if result >= 0 or ctypes.get_errno() != errno.EAGAIN:
+                break
+        return self._result(name, what, result)
+
+    @staticmethod
+    def _result(name: str, what: str, result: int) -> int:
+        if result < 0:
+            raise BpfError(name, ctypes.get_errno(), what)
+        return result
+
+
+def address(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """Address of a ctypes buffer; the caller keeps it alive."""
+    return ctypes.addressof(buffer)
+
+
+def buffer_of(data: bytes) -> ctypes.Array[ctypes.c_char]:
+    """A buffer that holds `data` and nothing after it."""
+    return (ctypes.c_char * len(data)).from_buffer_copy(data)
+
+
+def cpus(which: str) -> list[int]:
+    """CPU numbers that are `possible` or `online`."""
+    with open(f"/sys/devices/system/cpu/{which}", encoding="ascii") as file:
+        ranges = [part.split("-") for part in file.read().strip().split(",")]
+    return [cpu for r in ranges for cpu in range(int(r[0]), int(r[-1]) + 1)]

@@ -1,0 +1,122 @@
+"""Maps made ready to print: entries merged over CPUs, ordered, labelled (LANGUAGE §7.3)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from bpfscript.types import Aggregate, Bool, Int, Pointer, String, Tuple, Type
+
+from .aggregates import merger
+from .values import Show, Values, average, integer_code, layout, quotient
+
+Entry = tuple[bytes, list[bytes]]  # key; value of each CPU for per-CPU maps, else one
+
+
+class Row(NamedTuple):
+    """label: the key as text, None in a scalar map. value: as `aggregates.merger` makes it."""
+
+    label: str | None
+    value: Any
+
+
+class Table:
+    """How one map is read. The first three are those of its definition.
+
+    texts: shows keys. values: shows what they stand for.
+    """
+
+    def __init__(
+        self,
+        key_type: Type | None,
+        value_type: Type,
+        labels: Sequence[str | int] | None,
+        texts: Values,
+        values: Values,
+    ) -> None:
+        self.value_type, self.keyed = value_type, key_type is not None
+        self._labels, self._texts, self._values = labels, texts, values
+        self._shape = values.shape(value_type)
+        self._merge = merger(value_type, self._shape)
+        self._key = self._labeller(key_type)
+        self._key_order = _key_order(key_type, labels)
+        self._value_order = _value_order(value_type)
+
+    def rows(self, entries: list[Entry], top: int = 0) -> list[Row]:
+        """In the order of printing; only the last `top` ones unless it is 0."""
+        merged = [(key, self._merge(values)) for key, values in entries]
+        if self.keyed:
+            merged.sort(key=lambda entry: self._key_order(entry[0]))
+            if self._value_order:
+                order = self._value_order
+                merged.sort(key=lambda entry: order(entry[1]))
+        return [Row(self._key(key), value) for key, value in merged[-top:]]
+
+    def shower(self, divisor: int) -> Show:
+        """Shows the values of rows, but not those of histograms and time series."""
+        t, show = self.value_type, self._shape.show
+        if isinstance(t, Int) and divisor > 1:
+            return lambda value: show(quotient(value, divisor))
+        if not isinstance(t, Aggregate):
+            return show
+        number, stats = self._values.integer(Int(64, t.signed)), self._values.stats
+        if t.name not in ("avg", "stats"):
+            return lambda value: number(quotient(value, divisor))
+
+        def mean(value: tuple[int, int]) -> str:
+            total, count = value
+            shown = quotient(average(total, count), divisor)
+            return number(shown) if t.name == "avg" else stats(number, count, shown, total)
+
+        return mean
+
+    def _labeller(self, t: Type | None) -> Callable[[bytes], str | None]:
+        if t is None:
+            return lambda key: None
+        if self._labels is not None:
+            labels = self._labels
+            name = self._texts.integer(t) if isinstance(t, Int) else str
+            return lambda key: name(labels[int.from_bytes(key[:4], "little")])
+        shape = self._texts.shape(t)
+        unpack = struct.Struct("<" + shape.code).unpack_from
+        if isinstance(t, Tuple):
+            return lambda key: shape.show(unpack(key)[0])[1:-1]
+        return lambda key: shape.show(unpack(key)[0])
+
+
+def _value_order(t: Type) -> Callable[[Any], int] | None:
+    """What the values are sorted by, or None if the keys decide."""
+    if isinstance(t, Int):
+        return int
+    if not isinstance(t, Aggregate):
+        return None
+    match t.name:
+        case "count" | "sum":
+            return int
+        case "min" | "max":
+            return lambda value: value & 0xFFFF_FFFF_FFFF_FFFF
+        case "avg" | "stats":
+            return lambda value: average(*value)
+        case "hist" | "lhist":
+            return sum
+        case "tseries":
+            return None
+
+
+def _key_order(t: Type | None, labels: Sequence[str | int] | None) -> Callable[[bytes], Any]:
+    """Integers as signed ones, even if they are not; strings and the rest by their bytes."""
+    if labels is not None:
+        return lambda key: labels[int.from_bytes(key[:4], "little")]
+    match t:
+        case Int() | Bool() | Pointer():
+            unpack = struct.Struct("<" + integer_code(t.size, True)).unpack_from
+            return lambda key: unpack(key)[0]
+        case Tuple():
+            parts = [_key_order(part, None) for part in t.of]
+            spans = [(o, f"{part.size}s") for o, part in zip(t.offsets, t.of, strict=True)]
+            split = layout(spans).unpack_from
+            return lambda key: [f(raw) for f, raw in zip(parts, split(key), strict=True)]
+        case String():
+            return lambda key: key.split(b"\0", 1)[0]
+    return bytes

@@ -1,0 +1,73 @@
+"""Text output (LANGUAGE §7)."""
+
+from __future__ import annotations
+
+from bpfscript.manifest import Event, Place
+from bpfscript.types import Aggregate
+
+from . import histograms, time_series
+from .output import Printer
+from .tables import Entry, Row, Table
+from .values import Values
+
+
+class TextPrinter(Printer):
+    """For people: output as the script formats it, messages on the error stream."""
+
+    def shapes(self) -> tuple[Values, Values]:
+        values = Values(self.manifest, self.symbols, escape=self.terminal)
+        return values, values
+
+    def attached(self, count: int) -> None:
+        if not self.quiet:
+            self.messages.line(f"Attached {count} probe{'' if count == 1 else 's'}")
+
+    def lost(self, count: int) -> None:
+        self.sink.batch_end()
+        self.messages.line(f"Lost {count} events")
+
+    def end(self) -> None:
+        self.sink.write("\n\n")
+
+    def finish(self, total_lost: int) -> None:
+        super().finish(total_lost)
+        if total_lost:
+            self.messages.warning(f"Total lost event count: {total_lost}")
+
+    def record(self, kind: str, text: str) -> None:
+        self.sink.write(text + "\n" if kind in ("join", "system") else text)
+
+    def value(self, shown: str) -> None:
+        self.sink.write(shown + "\n")
+
+    def message(self, kind: str, text: str, place: Place | None) -> None:
+        self.sink.batch_end()
+        if kind == "errorf":
+            self.messages.error(text, place)
+        else:
+            self.messages.warning(text, place, show=kind == "runtime_error")
+
+    def helper_failed(self, event: Event, code: int) -> None:
+        info = f"Additional Info - helper: {event.helper}, retcode: {code}"
+        self.message("runtime_error", f"{self.reason(event, code)}\n{info}", event.place)
+
+    def table(self, name: str, table: Table, entries: list[Entry], top: int, divisor: int) -> None:
+        rows, t = table.rows(entries, top), table.value_type
+        kind = t.name if isinstance(t, Aggregate) else ""
+        if isinstance(t, Aggregate) and kind in ("hist", "lhist"):
+            for row in rows:
+                graph = histograms.text(histograms.rows(t, row.value, divisor))
+                self.sink.write(f"{_label(name, row)}:\n{graph}\n")
+        elif isinstance(t, Aggregate) and kind == "tseries":
+            newest = time_series.newest(row.value for row in table.rows(entries))
+            for row in rows:
+                graph = time_series.text(time_series.points(t, row.value, newest))
+                self.sink.write(f"{_label(name, row)}:\n{graph}")
+        else:
+            show = table.shower(divisor)
+            for row in rows:
+                self.sink.write(f"{_label(name, row)}: {show(row.value)}\n")
+
+
+def _label(name: str, row: Row) -> str:
+    return name if row.label is None else f"{name}[{row.label}]"

@@ -1,0 +1,95 @@
+"""Watches what all processes map, fork and execute, through perf's side-band records.
+
+Without it the stack of a process that has ended could not be shown with names. As `perf record`
+does it: a dummy software event on each CPU, whose ring is drained into `Processes`.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+
+from .errors import BpfError
+from .mappings import Mapping, Processes
+from .sys import Kernel, PerfEventAttr, PerfType, cpus
+
+_PAGES = 32  # of each ring, a power of two
+_DUMMY = 9  # PERF_COUNT_SW_DUMMY
+# bits of struct perf_event_attr: executable mappings, comm, fork and exit, long form, exec marked
+_FLAGS = 1 << 8 | 1 << 9 | 1 << 13 | 1 << 23 | 1 << 24
+_HEAD, _TAIL, _OFFSET, _SIZE = 1024, 1032, 1040, 1048  # in struct perf_event_mmap_page
+_COMM, _FORK, _MMAP2 = 3, 7, 10  # enum perf_event_type
+_EXEC = 1 << 13  # PERF_RECORD_MISC_COMM_EXEC
+_HEADER = struct.Struct("<IHH")
+_MAPPED = struct.Struct("<IIQQQIIQ")  # pid tid address length page-offset major minor inode
+_NAME = 72 - _HEADER.size  # where the path starts, after inode generation, prot and flags
+
+
+class Watcher:
+    """Owns the events and their rings. Raises BpfError where the kernel does not let us watch."""
+
+    def __init__(self, processes: Processes, kernel: Kernel | None = None) -> None:
+        self._processes = processes
+        self._rings: list[tuple[int, mmap.mmap]] = []
+        kernel = kernel or Kernel()
+        try:
+            for cpu in cpus("online"):
+                self._open(kernel, cpu)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for fd, ring in self._rings:
+            ring.close()
+            os.close(fd)
+        self._rings.clear()
+
+    def drain(self) -> None:
+        """Hand on what has happened so far."""
+        for _, ring in self._rings:
+            for raw in _records(ring):
+                self._handle(raw)
+
+    def _open(self, kernel: Kernel, cpu: int) -> None:
+        attr = PerfEventAttr(type=PerfType.SOFTWARE, config=_DUMMY, flags=_FLAGS)
+        fd = kernel.perf_event_open(attr, -1, cpu)
+        try:
+            ring = mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE)
+        except OSError as error:
+            os.close(fd)
+            raise BpfError("mmap of a perf event", error.errno or 0) from None
+        self._rings.append((fd, ring))
+
+    def _handle(self, raw: bytes) -> None:
+        kind, misc, _ = _HEADER.unpack_from(raw)
+        body = raw[_HEADER.size :]
+        if kind == _MMAP2:
+            pid, _, start, length, offset, major, minor, inode = _MAPPED.unpack_from(body)
+            path = os.fsdecode(body[_NAME:].split(b"\0", 1)[0])
+            path = "" if path == "//anon" else path
+            mapping = Mapping(start, start + length, offset, (major, minor), inode, path)
+            self._processes.mapped(pid, mapping)
+        elif kind == _FORK:
+            pid, parent = struct.unpack_from("<II", body)
+            if pid != parent:  # else it is a thread
+                self._processes.forked(pid, parent)
+        elif kind == _COMM and misc & _EXEC:
+            self._processes.executed(struct.unpack_from("<I", body)[0])
+
+
+def _records(ring: mmap.mmap) -> list[bytes]:
+    """The complete records of a ring, which is free for new ones after that."""
+    head, tail, start, size = struct.unpack_from("<QQQQ", ring, _HEAD)
+    found = []
+    while tail < head:
+        at = tail % size
+        _, _, length = _HEADER.unpack_from(ring, start + at)
+        if not length:
+            break
+        first = ring[start + at : start + min(at + length, size)]
+        found.append(first + ring[start : start + length - len(first)])
+        tail += length
+    struct.pack_into("<Q", ring, _TAIL, head)
+    return found
