@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bpfscript.diagnostics import Source
     from bpfscript.ir.core import Module
     from bpfscript.manifest import Artifact
+    from bpfscript.passes.pipeline import Holds
     from bpfscript.target import Target
 
 
@@ -16,6 +17,7 @@ class Backend(Protocol):
     """`emit` is pure: the same module, target and source give the same artifact."""
 
     name: str
+    needs: frozenset[Holds]  # of the module; see passes.pipeline.check_order
 
     def emit(self, module: Module, target: Target, source: Source) -> Artifact:
         """Compile a module of legal operations. Raises CompilerBug if it breaks the IR's rules."""

@@ -70,7 +70,7 @@ def assemble(module: Module, source: Source, code: Iterable[CodeFunction]) -> Ar
     _describe_data(artifact, types)
     for section in sorted({p.section for p in programs}):
         types.string(section)
-    artifact.btf = types.data()
+    artifact.btf = types.data() if programs else b""  # the kernel takes none without a type
     return artifact
 
 
@@ -149,8 +149,9 @@ def _describe_data(artifact: Artifact, types: btf.Writer) -> None:
         offset += size
     if placed:
         types.section(".maps", placed)
+    sections = data_sections(artifact)
     for definition in artifact.manifest.maps:
-        if section := data_sections(artifact).get(definition.name):
+        if section := sections.get(definition.name):
             type = types.sized(definition.value, definition.value_size)
             variable = types.variable(names[definition.name], type)
             types.section(section, [(variable, 0, definition.value_size)])

@@ -22,6 +22,7 @@ from bpfscript.codec import ObjectError
 from bpfscript.diagnostics import CompilerBug, Source
 from bpfscript.ir.core import Module
 from bpfscript.manifest import Artifact, CodeFunction, Internal, Line, Relocation
+from bpfscript.passes.pipeline import SAFE
 from bpfscript.target import Target
 
 _OPTIONS = (
@@ -38,6 +39,7 @@ class LlvmBackend:
     """IR → Artifact by way of LLVM."""
 
     name = "llvm"
+    needs = SAFE
 
     def emit(self, module: Module, target: Target, source: Source) -> Artifact:
         """Compile a legal module. Raises CompilerBug for one that no BPF program can hold."""
@@ -45,7 +47,7 @@ class LlvmBackend:
             if len(function.params) > _ARGUMENTS:
                 raise CompilerBug(f"{function.name} takes {len(function.params)} arguments")
         cpu = "v3" if target.release >= (5, 1, 0) else "v2"
-        compiled = _functions(_compile(to_text(module), cpu), module)
+        compiled = _functions(_compile(to_text(module, source), cpu), module)
         return assemble(module, source, compiled)
 
 

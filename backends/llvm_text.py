@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from bpfscript.backends.assemble import constants
 from bpfscript.backends.llvm_instructions import EFFECTS, PURE, name, number, type_name
 from bpfscript.backends.memory import alignments, divides
-from bpfscript.diagnostics import CompilerBug, Span
+from bpfscript.diagnostics import CompilerBug, Source, Span
 from bpfscript.ir.core import Block, Edge, Function, Instr, Module, Value
 from bpfscript.ir.types import STACK, I
+from bpfscript.types import align_up
 
 SECTION = "code:"  # each function gets a section of its own: this, then its name
 
@@ -31,7 +32,7 @@ emissionKind: LineTablesOnly)
 !4 = !{null}
 """
 _FIRST_METADATA = 5
-_PLACELESS = (
+PLACELESS = (
     "slot",
     "const",
     "map_ptr",
@@ -41,16 +42,16 @@ _PLACELESS = (
 )  # operands, see `literal`
 
 
-def to_text(module: Module) -> str:
-    """LLVM IR of a module whose operations are all legal, with a debug location per instruction."""
-    return _Module(module).text()
+def to_text(module: Module, source: Source) -> str:
+    """LLVM IR of a legal module. Instructions that come from `source` get a debug location."""
+    return _Module(module, source).text()
 
 
 class _Module:
     """What functions share: names of constants, declarations, debug metadata."""
 
-    def __init__(self, module: Module) -> None:
-        self.module = module
+    def __init__(self, module: Module, source: Source) -> None:
+        self.module, self.source = module, source
         self.constants = constants(module)[1]
         self.declared: dict[str, None] = {}  # lines, in order of first use
         self.metadata: list[str] = []
@@ -75,8 +76,14 @@ class _Module:
         self.metadata.append(text)
         return _FIRST_METADATA + len(self.metadata) - 1
 
-    def location(self, scope: int, span: Span) -> int:
-        line, column = span.source.position(span.start)
+    def place(self, span: Span | None) -> tuple[int, int] | None:
+        """Line and column, if the span is of the script and not of an imported file."""
+        if span is None or span.source.text != self.source.text:
+            return None
+        return span.source.position(span.start)
+
+    def location(self, scope: int, place: tuple[int, int]) -> int:
+        line, column = place
         key = scope, line, min(column, _MAX_COLUMN)
         if key not in self.locations:
             text = f"!DILocation(line: {key[1]}, column: {key[2]}, scope: !{scope})"
@@ -100,8 +107,8 @@ class FunctionText:
         self.ways: dict[Block, list[tuple[str, Edge, Block]]] = {b: [] for b in function.blocks}
         self.body: list[str] = []
         self.temporaries = 0
-        first = next((i.span for i in function.instructions() if i.span), None)
-        line = first.source.position(first.start)[0] if first else 1
+        places = (module.place(i.span) for i in function.instructions())
+        line = next((place[0] for place in places if place), 1)
         self.scope = module.describe(
             f'distinct !DISubprogram(name: "f", scope: !2, file: !2, line: {line}, type: !3, '
             f"scopeLine: {line}, spFlags: DISPFlagDefinition, unit: !0)"
@@ -151,10 +158,12 @@ class FunctionText:
         return f"@{_quoted(f'fn:{function}')}"
 
     def slots(self) -> Iterator[str]:
+        """They are first in the frame and whole words, so aligned to 8; were LLVM told, it would
+        add small offsets to them by `or`, which the kernel refuses on pointers."""
         for instr in self.function.instructions():
             if instr.op == "slot" and instr.result:
-                size = number(instr.attrs["size"])
-                yield f"  {self.names[instr.result]} = alloca [{size} x i8], align 8"
+                size = align_up(number(instr.attrs["size"]), 8)
+                yield f"  {self.names[instr.result]} = alloca [{size} x i8], align 1"
 
     def edges(self, block: Block) -> None:
         """Note the ways to successors. Two ways from here to one block get blocks of their own."""
@@ -174,8 +183,9 @@ class FunctionText:
             yield f"  {self.names[param]} = phi {type_name(param.type)} {ways}"
 
     def add(self, text: str, span: Span | None, *, located: bool = False) -> None:
-        place = self.module.location(self.scope, span) if span else self.fallback
-        self.body.append(f"  {text}" + (f", !dbg !{place}" if span or located else ""))
+        place = self.module.place(span)
+        location = self.module.location(self.scope, place) if place else self.fallback
+        self.body.append(f"  {text}" + (f", !dbg !{location}" if place or located else ""))
 
     def temporary(self, text: str, span: Span | None) -> str:
         self.temporaries += 1
@@ -193,7 +203,7 @@ class FunctionText:
         elif instr.result and (expression := PURE.get(instr.op)):
             text = expression(self, instr)
             self.add(f"{self.names[instr.result]} = {text}", instr.span)
-        elif instr.op not in _PLACELESS:
+        elif instr.op not in PLACELESS:
             raise CompilerBug(f"the llvm backend has no {instr.op}")
 
     def address(self, pointer: Value, offset: int, span: Span | None) -> str:

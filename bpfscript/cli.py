@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"ERROR: {error}", file=sys.stderr)
         if error.hint:
             print(f"HINT: {error.hint}", file=sys.stderr)
-        return getattr(error, "exit_code", FAULT)
+        return getattr(error, "status", FAULT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
@@ -240,7 +240,8 @@ def _trace(command: Command, options: Options, artifact: Artifact) -> int:
             artifact.manifest, stdout, sys.stderr, symbols,
             quiet=command.has("quiet"), buffering=command.last("B") or "line", warnings=options.warnings,
         )  # fmt: skip
-        child = Child.start(command.last("cmd") or "") if command.has("cmd") else None
+        words = command.last("cmd")
+        child = Child.start(words) if words else None
         session = Session(
             artifact, printer, pid=options.pid, child=child, dry_run=command.has("dry-run"),
             warn=lambda text: print(f"WARNING: {text}", file=sys.stderr),

@@ -7,11 +7,10 @@ every value must have the type that the field declares.
 
 from __future__ import annotations
 
-import binascii
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
 from enum import Enum
 from functools import cache
 from types import NoneType, UnionType
@@ -20,6 +19,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from bpfscript.target import MachineError
 
 T = TypeVar("T")
+Reader = Callable[[Any], Any]
 
 
 class ObjectError(MachineError):
@@ -33,9 +33,9 @@ def dumps(value: object) -> bytes:
 
 def loads(expected: type[T], data: bytes) -> T:
     """The value that `dumps` wrote. Raises ObjectError if a part is not of the type expected."""
+    kind: Any = expected
     try:
-        plain = json.loads(data)
-        value: T = _value(expected, plain)
+        value: T = _reader(kind)(json.loads(data))
     except RecursionError:
         raise ObjectError("damaged data: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not JSON, or a number too long
@@ -56,20 +56,21 @@ def _plain(value: Any) -> Any:
         case dict():
             return [[_plain(k), _plain(v)] for k, v in value.items()]
     out: dict[str, Any] = {"": type(value).__name__}
-    for field in fields(value):
-        held = getattr(value, field.name)
-        if held != _default(field):
-            out[field.name] = _plain(held)
+    cls: Any = type(value)
+    for name, default in _defaults(cls):
+        held = getattr(value, name)
+        if held != default:
+            out[name] = _plain(held)
     return out
+
+
+@cache
+def _defaults(cls: Any) -> list[tuple[str, object]]:
+    return [(f.name, _default(f)) for f in fields(cls)]
 
 
 def _default(field: Field[Any]) -> object:
     return field.default if field.default_factory is MISSING else field.default_factory()
-
-
-@cache
-def _hints(cls: type) -> dict[str, Any]:
-    return get_type_hints(cls)
 
 
 def _fail(expected: object, plain: object) -> ObjectError:
@@ -77,68 +78,101 @@ def _fail(expected: object, plain: object) -> ObjectError:
     return ObjectError(f"damaged data: {name} expected, not {type(plain).__name__}")
 
 
-def _value(expected: Any, plain: Any) -> Any:
-    origin = get_origin(expected)
+@cache
+def _reader(expected: Any) -> Reader:
+    """What turns JSON into a value of a type, or raises ObjectError. Made once for each type."""
+    origin, args = get_origin(expected), get_args(expected)
     if origin in (Union, UnionType):
-        return _one_of(get_args(expected), plain)
+        return _union_reader(expected, args)
+    if origin in (tuple, list):
+        return _list_reader(expected, origin, args[0])
+    if origin is dict:
+        return _dict_reader(expected, args[0], args[1])
+    if hasattr(expected, "__dataclass_fields__"):
+        return _dataclass_reader(expected)
     if origin is Literal:
-        if plain not in get_args(expected):
+        return _choice_reader(expected, {choice: choice for choice in args})
+    if issubclass(expected, Enum):
+        return _choice_reader(expected, {e.value: e for e in expected})
+    return _bytes if expected is bytes else _scalar_reader(expected)
+
+
+def _scalar_reader(expected: type) -> Reader:
+    def read(plain: Any) -> Any:
+        if type(plain) is not expected:
             raise _fail(expected, plain)
         return plain
-    if origin in (tuple, list, dict):
+
+    return read
+
+
+def _bytes(plain: Any) -> bytes:
+    try:
+        return b64decode(plain, validate=True)
+    except (TypeError, ValueError):
+        raise _fail(bytes, plain) from None
+
+
+def _choice_reader(expected: object, choices: dict[Any, Any]) -> Reader:
+    def read(plain: Any) -> Any:
+        if not isinstance(plain, str | int) or plain not in choices:
+            raise _fail(expected, plain)
+        return choices[plain]
+
+    return read
+
+
+def _list_reader(expected: object, origin: Callable[[list[Any]], Any], item: Any) -> Reader:
+    def read(plain: Any) -> Any:
         if not isinstance(plain, list):
             raise _fail(expected, plain)
-        return _container(origin, get_args(expected), plain)
-    if is_dataclass(expected):
-        return _dataclass(expected, plain)
-    if isinstance(expected, type) and issubclass(expected, Enum):
-        if plain not in [e.value for e in expected]:
+        one = _reader(item)
+        return origin([one(p) for p in plain])
+
+    return read
+
+
+def _dict_reader(expected: object, key: Any, value: Any) -> Reader:
+    def read(plain: Any) -> Any:
+        if not isinstance(plain, list) or any(type(p) is not list or len(p) != 2 for p in plain):
             raise _fail(expected, plain)
-        return expected(plain)
-    if expected is bytes and isinstance(plain, str):
-        try:
-            return b64decode(plain, validate=True)
-        except (binascii.Error, ValueError):
-            raise _fail(expected, plain) from None
-    if type(plain) is not expected:
-        raise _fail(expected, plain)
-    return plain
+        keys, values = _reader(key), _reader(value)
+        return {keys(k): values(v) for k, v in plain}
+
+    return read
 
 
-def _one_of(choices: Sequence[Any], plain: Any) -> Any:
-    for choice in choices:
-        if isinstance(plain, dict):
-            if plain.get("") == getattr(choice, "__name__", None):
-                return _dataclass(choice, plain)
-        elif isinstance(plain, list):
-            if get_origin(choice) in (tuple, list, dict):
-                return _value(choice, plain)
-        elif type(plain) is choice or (plain is None and choice is NoneType):
+def _union_reader(expected: object, choices: tuple[Any, ...]) -> Reader:
+    """Of a union, at most one member is an array; dataclasses are told apart by name."""
+    classes: dict[str, Any] = {c.__name__: c for c in choices if hasattr(c, "__dataclass_fields__")}
+    scalars = {c for c in choices if c in (int, str, bool, NoneType)}
+    arrays = [c for c in choices if get_origin(c) in (tuple, list, dict)]
+
+    def read(plain: Any) -> Any:
+        if type(plain) in scalars:
             return plain
-    raise _fail(choices, plain)
-
-
-def _container(origin: type, args: tuple[Any, ...], plain: list[Any]) -> Any:
-    if origin is dict:
-        out = {}
-        for pair in plain:
-            if not isinstance(pair, list) or len(pair) != 2:
-                raise _fail(dict, pair)
-            key = _value(args[0], pair[0])
-            out[key] = _value(args[1], pair[1])
-        return out
-    return origin(_value(args[0], item) for item in plain)
-
-
-def _dataclass(expected: Any, plain: Any) -> Any:
-    if not isinstance(plain, dict) or plain.get("") != expected.__name__:
+        if isinstance(plain, dict) and isinstance(name := plain.get(""), str) and name in classes:
+            return _reader(classes[name])(plain)
+        if isinstance(plain, list) and arrays:
+            return _reader(arrays[0])(plain)
         raise _fail(expected, plain)
-    hints = _hints(expected)
-    known = {f.name: f for f in fields(expected)}
-    given = {name: v for name, v in plain.items() if name}
-    if unknown := given.keys() - known.keys():
-        raise ObjectError(f"damaged data: {expected.__name__} has no {sorted(unknown)[0]}")
-    for name, field in known.items():
-        if name not in given and _default(field) is MISSING:
-            raise ObjectError(f"damaged data: {expected.__name__} lacks {name}")
-    return expected(**{name: _value(hints[name], v) for name, v in given.items()})
+
+    return read
+
+
+def _dataclass_reader(expected: Any) -> Reader:
+    hints = get_type_hints(expected)
+    needed = {f.name for f in fields(expected) if _default(f) is MISSING}
+    known = {f.name for f in fields(expected)}
+
+    def read(plain: Any) -> Any:
+        if not isinstance(plain, dict) or plain.get("") != expected.__name__:
+            raise _fail(expected, plain)
+        given = {name: v for name, v in plain.items() if name}
+        if unknown := given.keys() - known:
+            raise ObjectError(f"damaged data: {expected.__name__} has no {min(unknown)}")
+        if missing := needed - given.keys():
+            raise ObjectError(f"damaged data: {expected.__name__} lacks {min(missing)}")
+        return expected(**{name: _reader(hints[name])(v) for name, v in given.items()})
+
+    return read

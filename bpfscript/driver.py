@@ -78,7 +78,7 @@ def compile(
         verify_ir(module)
     run(module, target, optimise=optimise, verify=verify, print_after=after)
     tell("legal", lambda: _ir(module))
-    tell("llvm", lambda: _llvm(module, target, source))
+    tell("llvm", lambda: _llvm(module, source))
     artifact = backend_named(backend).emit(module, target, source)
     artifact.manifest.settings = checked.settings
     artifact.manifest.structs, artifact.manifest.enums = checked.structs, checked.enums
@@ -117,18 +117,16 @@ def _ir(module: Module) -> str:
     return print_module(module)
 
 
-def _llvm(module: Module, target: Target, source: Source) -> str:
+def _llvm(module: Module, source: Source) -> str:
     from bpfscript.backends.llvm_text import to_text
 
-    return to_text(module, target, source)
+    return to_text(module, source)
 
 
 def _asm(artifact: Artifact) -> str:
     from bpfscript.backends.isa import disassemble
 
-    return "\n".join(
-        f"{name}:\n{disassemble(function)}" for name, function in artifact.functions.items()
-    )
+    return "\n\n".join(map(disassemble, artifact.functions.values()))
 
 
 def _elf(artifact: Artifact) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from bpfscript.diagnostics import Span
 from bpfscript.types import Field, Stack, Symbol, Type, parts
 
 EVENT_HEADER = 8  # bytes before the first field of a ring-buffer record: uint64 event number
+PRESENT = 8  # bytes after each value of a map with `labels`, not zero once the entry exists
 
 
 class ProgramType(IntEnum):
@@ -45,6 +47,12 @@ class Place:
     column: int  # 1-based
     end: int  # column after the last one
     text: str  # the script's line
+
+    @classmethod
+    def at(cls, span: Span) -> Place:
+        (line, column), (last, end) = map(span.source.position, (span.start, span.end))
+        text = span.source.line(line)
+        return cls(span.source.name, line, column, end if last == line else len(text) + 1, text)
 
 
 @dataclass(slots=True)

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from . import literals
 
+_PARAMETER = re.compile(r'(?P<quoted>"(?:\\.|[^"\\])*"?)|\$(?P<following>[0-9]+|[^0-9]|$)')
+
 
 class MalformedError(Exception):
     """Text that is no attach point or no number. `str()` is the message for the user."""
@@ -60,7 +62,7 @@ def _substitute(text: str, positional: Sequence[str]) -> str:
             raise MalformedError(f"positional parameter is not valid: {error}") from error
         return positional[number - 1] if number <= len(positional) else ""
 
-    return re.sub(r'(?P<quoted>"(?:\\.|[^"\\])*"?)|\$(?P<following>[0-9]+|[^0-9]|$)', value, text)
+    return _PARAMETER.sub(value, text)
 
 
 def integer(text: str) -> int:

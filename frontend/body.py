@@ -208,7 +208,7 @@ class Body:
             fields=types,
             offsets=tuple(EVENT_HEADER + offset for offset in layout.offsets),
             size=align_up(EVENT_HEADER + layout.size, 8),
-            place=place(span) if span else None,
+            place=Place.at(span) if span else None,
             **more,  # type: ignore[arg-type]
         )
         if event not in self.module.events:
@@ -278,12 +278,6 @@ def ir_type(type: Type) -> IrType:
     if isinstance(type, Bool):
         return I1
     return I64 if is_scalar(type) else STACK
-
-
-def place(span: Span) -> Place:
-    (line, column), (last, end) = map(span.source.position, (span.start, span.end))
-    text = span.source.line(line)
-    return Place(span.source.name, line, column, end if last == line else len(text) + 1, text)
 
 
 def unsupported(span: Span, what: str, hint: str | None = None) -> ScriptError:

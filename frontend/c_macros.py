@@ -1,9 +1,9 @@
-"""`#define` in scripts and headers: a bare word becomes the expression it stands for (LANGUAGE §1.7)."""
+"""`#define`: a bare word becomes the expression it stands for (LANGUAGE §1.7)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -23,15 +23,21 @@ def expand_c_macros(program: nodes.Program, names: CNames) -> nodes.Program:
     """
 
     def replace(node: nodes.Node, inside: tuple[str, ...]) -> nodes.Node:
+        """`inside`: the macros whose text this is in; C does not expand them again."""
         if not isinstance(node, nodes.Identifier) or node.name in inside or _reserved(node.name):
             return node
         text = names.macro(node.name)
         body = _expression(node.name, text) if text else None
         if body is None:
             return node
-        return _rebuild(body, lambda n: replace(n, (*inside, node.name)), node.span)
+        around = (*inside, node.name)
+        changed = _rebuild(body, lambda n: replace(n, around), node.span)
+        return replace(changed, around) if isinstance(changed, nodes.Identifier) else changed
 
-    items = tuple(_rebuild(item, lambda n: replace(n, ()), None) for item in program.items)
+    def outer(node: nodes.Node) -> nodes.Node:
+        return replace(node, ())
+
+    items = tuple(_rebuild(item, outer, None) for item in program.items)
     return attrs.evolve(program, items=items)
 
 
@@ -51,7 +57,7 @@ def _expression(name: str, text: str) -> nodes.Expr | None:
 def _rebuild(
     node: nodes.N, change: Callable[[nodes.Node], nodes.Node], span: Span | None
 ) -> nodes.N:
-    """A copy with `change` made to every leaf, all of it at `span`. Nodes without change are kept."""
+    """A copy with every inner node changed, all of it at `span`."""
 
     def visit(value: object) -> object:
         if isinstance(value, nodes.Node):
@@ -63,8 +69,8 @@ def _rebuild(
             return span
         return value
 
-    old = {a.name: getattr(node, a.name) for a in attrs.fields(type(node))}
-    new = {name: visit(value) for name, value in old.items()}
+    old: dict[str, Any] = {a.name: getattr(node, a.name) for a in attrs.fields(type(node))}
+    new: dict[str, Any] = {name: visit(value) for name, value in old.items()}
     if all(new[name] is value for name, value in old.items()):
         return node
     return type(node)(**new)

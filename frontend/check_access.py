@@ -81,11 +81,14 @@ class Access(Operators):
                 f"Invalid tuple index: {index}. Found {len(type.of)} elements in tuple.",
             )
             return None
-        if isinstance(node.operand, nodes.TupleLiteral):
-            self._fold_to(node, node.operand.elements[index])
+        operand = self.elements.get(node.operand, node.operand)
+        if isinstance(operand, nodes.TupleLiteral):
+            self._fold_to(node, operand.elements[index])
         return type.of[index]
 
     def _fold_to(self, node: nodes.Expr, element: nodes.Expr) -> None:
+        """Note which element of a literal an access means."""
+        self.elements[node] = element
         if element in self.constants:
             self.constants[node] = self.constants[element]
 
@@ -94,8 +97,9 @@ class Access(Operators):
             self.error(node.span, f"Record does not contain a field named '{node.name}'")
             return None
         index = type.names.index(node.name)
-        if isinstance(node.operand, nodes.RecordLiteral):
-            self._fold_to(node, node.operand.elements[index])
+        operand = self.elements.get(node.operand, node.operand)
+        if isinstance(operand, nodes.RecordLiteral):
+            self._fold_to(node, operand.elements[operand.names.index(node.name)])
         return type.of[index]
 
     def _struct_field(self, node: nodes.FieldAccess, struct: Struct, space: Space) -> Type | None:

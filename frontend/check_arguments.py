@@ -32,6 +32,8 @@ class Arguments(Builtins):
         if isinstance(argument, nodes.TypeName | nodes.Typeof):
             self.error(argument.span, f"{node.name}() does not take a type here")
             return False
+        if isinstance(argument, nodes.Positional) and node.name == "str":
+            return self.parameter_text(argument)
         type = self.expression(argument)
         if type is None:
             return kind in ("text", "number") and argument in self.constants
@@ -39,6 +41,13 @@ class Arguments(Builtins):
         if fault:
             self.error(node.span, f"{node.name}() {fault}")
         return not fault
+
+    def parameter_text(self, node: nodes.Positional) -> bool:
+        """`str($1)`, whose parameter need not be given."""
+        before = len(self.report.warnings)
+        self.expression(node)
+        del self.report.warnings[before:]
+        return True
 
     def _kind_fault(self, kind: Kind, argument: nodes.Expr, type: Type) -> str | None:
         aggregate = self.aggregate_read(argument)
@@ -61,19 +70,21 @@ class Arguments(Builtins):
 
     def _map_fits(self, node: nodes.Call, kind: Kind, argument: Argument) -> bool:
         if not isinstance(argument, nodes.Map) or argument.key is not None:
-            self.error(argument.span, f"{node.name}() expects a map argument")
+            span = node.span if kind == "keyed" else argument.span
+            self.error(span, f"{node.name}() expects a map argument")
             return False
         if kind == "keyed":
             return self.keyed_map(node, node.name, argument)
         self.map_by_name(argument)
         return True
 
-    def map_by_name(self, node: nodes.Map) -> bool:
-        """A map as a whole. Whether something is known about it."""
+    def map_by_name(self, node: nodes.Map, call: nodes.Call | None = None) -> bool:
+        """A map as a whole, in a `call` to be blamed. Whether something is known about it."""
         state = self.map_state(node)
         if state.value is None:
             if not state.stepped:
-                self.error(node.span, f"Undefined map: {node.name}")
+                span = call.span if call is not None else node.span
+                self.error(span, f"Undefined map: {node.name}")
             return False
         self.types[node] = state.value
         return True
@@ -87,7 +98,7 @@ class Arguments(Builtins):
                 f"call to {what}() expects a map with explicit keys (non-scalar map)",
             )
             return False
-        return self.map_by_name(map)
+        return self.map_by_name(map, node)
 
     def argument(self, node: nodes.Call, index: int) -> nodes.Expr | None:
         """An argument that is an expression; None if it is not there."""

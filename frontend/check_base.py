@@ -76,7 +76,9 @@ class CheckerBase(ABC):
         self.maps: dict[str, MapState] = {}
         self.options: dict[str, Option] = {}
         self.loops: list[nodes.While | nodes.For | nodes.Unroll] = []  # around what is walked
+        self.elements: dict[nodes.Expr, nodes.Expr] = {}  # accesses of literals to what they get
         self.shown: set[str] = set()  # structs that are printed
+        self.aggregate_loops: set[str] = set()  # `$kv` of loops over maps of aggregates
         self.operands: dict[nodes.Expr, Int] = {}  # of aggregations
 
     def error(
@@ -106,9 +108,8 @@ class CheckerBase(ABC):
 
     @property
     def string_size(self) -> int:
-        """Bytes of a string of unknown length: one more than asked for, to see what is cut."""
-        limit = self.limits.max_strlen
-        return limit + 1 if limit < 1024 else limit
+        """Bytes of a string of unknown length. One that fills them was cut, and has no NUL."""
+        return self.limits.max_strlen
 
     @abstractmethod
     def fields_of(self, struct: Struct) -> tuple[Field, ...]:

@@ -99,10 +99,6 @@ class Calls(Memory, Parameters):
             return None
         return INT64
 
-    def whole_map(self, node: nodes.Call) -> Type:
-        self.warn_looped(node)
-        return VOID
-
     def delete(self, node: nodes.Call) -> Type | None:
         what = self.argument(node, 0)
         if not isinstance(what, nodes.Map):
@@ -125,7 +121,7 @@ class Calls(Memory, Parameters):
                 "(scalar map)",
             )
             return None
-        return BOOL if self.map_by_name(what) else None
+        return BOOL if self.map_by_name(what, node) else None
 
     def key_argument(self, node: nodes.Call, what: nodes.Map | None = None) -> Type | None:
         """The second argument as a key of the first."""
@@ -329,8 +325,6 @@ RULES: dict[str, Rule] = {
     "fail": Calls.fail,
     "static_assert": Calls.static_assert,
     "print": Calls.print,
-    "clear": Calls.whole_map,
-    "zero": Calls.whole_map,
     "strftime": Calls.time_text,
     "str": Calls.string,
     "buf": Calls.buffer,

@@ -142,6 +142,8 @@ class Expressions(Calls):
                 f"have '{then}' and '{otherwise}'",
             )
             return None
+        for arm, type in ((node.then or node.condition, then), (node.otherwise, otherwise)):
+            self.warn_conversion(arm, type, joined)
         return joined
 
     def _chosen(self, node: nodes.Ternary | nodes.If, value: bool) -> nodes.Expr:
@@ -172,5 +174,7 @@ class Expressions(Calls):
 
     def discarded(self, node: nodes.Expr | None) -> None:
         """A value that nothing takes."""
-        if node is not None and not isinstance(node, nodes.Increment):
+        if isinstance(node, nodes.Block):
+            self.discarded(node.result)
+        elif node is not None and not isinstance(node, nodes.Increment):
             self.report.warning(node.span, "Return value discarded.")

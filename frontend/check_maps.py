@@ -194,6 +194,9 @@ class Maps(CheckerBase):
 
     def warn_conversion(self, node: nodes.Expr, value: Type, target: Type) -> None:
         """Say so where converting to the type of a place may change the value."""
+        if isinstance(node, nodes.TupleLiteral) and isinstance(target, Tuple):
+            for element, wanted in zip(node.elements, target.of, strict=True):
+                self.warn_conversion(element, self.types.get(element, VOID), wanted)
         if isinstance(value, Int) and node not in self.constants and not holds(target, value):
             self.report.warning(
                 node.span,

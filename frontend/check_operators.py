@@ -79,11 +79,11 @@ class Operators(Maps):
             case nodes.TupleLiteral(), nodes.TupleLiteral():
                 pairs = list(zip(a.elements, b.elements, strict=False))
                 same_shape = len(a.elements) == len(b.elements)
-            case nodes.RecordLiteral(), nodes.RecordLiteral():
+            case nodes.RecordLiteral(), nodes.RecordLiteral() if set(a.names) == set(b.names):
                 one = dict(zip(a.names, a.elements, strict=True))
                 other = dict(zip(b.names, b.elements, strict=True))
-                pairs = [(one[name], other[name]) for name in one if name in other]
-                same_shape = set(a.names) == set(b.names)
+                pairs = [(one[name], other[name]) for name in one]
+                same_shape = True
             case _:
                 return None
         equal = [self._literal_equal(left, right) for left, right in pairs]
@@ -144,9 +144,8 @@ class Operators(Maps):
                 f"signed operands for '{op}' can lead to undefined behavior "
                 "(cast to unsigned to silence warning)",
             )
-        if a.signed != b.signed:
-            self.warn_conversion(left_node, a, common)
-            self.warn_conversion(right_node, b, common)
+        self.warn_conversion(left_node, a, common)
+        self.warn_conversion(right_node, b, common)
         return BOOL if op in COMPARE else common
 
     def _pointers(
@@ -204,6 +203,10 @@ class Operators(Maps):
         type = self.expression(node.operand)
         if type is None:
             return None
+        aggregate = self.aggregate_read(node.operand)
+        if aggregate is not None and node.op in ("-", "~"):
+            self._refuse_unary(node.op, node.span, aggregate)
+            return None
         constant = self.constants.get(node.operand)
         if constant is not None and not isinstance(constant, bytes):
             try:
@@ -215,9 +218,11 @@ class Operators(Maps):
                 return self.literal(node, value)
         result = _unary_type(node.op, type)
         if result is None:
-            text = f"The {node.op} operator can not be used on expressions of type '{type}'"
-            self.error(node.span, text)
+            self._refuse_unary(node.op, node.span, type)
         return result
+
+    def _refuse_unary(self, op: str, span: Span, type: Type) -> None:
+        self.error(span, f"The {op} operator can not be used on expressions of type '{type}'")
 
     def declared(self, target: nodes.Variable | nodes.Map) -> bool:
         """Whether the type of a variable was written down."""
@@ -239,8 +244,7 @@ class Operators(Maps):
             return None
         result = self._stepped(node, type)
         if result is None:
-            text = f"The {node.op} operator can not be used on expressions of type '{type}'"
-            self.error(node.span, text)
+            self._refuse_unary(node.op, node.span, type)
         elif isinstance(target, nodes.Variable):
             self.assign_variable(self.scopes.bindings[target], None, result, node.span)
         else:

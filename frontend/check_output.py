@@ -18,8 +18,8 @@ from .check_aggregates import Aggregates
 from .check_formats import DEBUG, conversions, format_fault, formatted
 
 LOOPED = (
-    "Due to it's asynchronous nature using '{}()' in a loop can lead to unexpected behavior. "
-    "The map will likely be updated before the runtime can '{}' it."
+    "Due to it's asynchronous nature using 'print()' in a loop can lead to unexpected behavior. "
+    "The map will likely be updated before the runtime can 'print' it."
 )
 
 
@@ -100,13 +100,13 @@ class Output(Aggregates):
                     node.span,
                     "print()'s top and div arguments are ignored when used on stats() maps.",
                 )
-        self.warn_looped(node)
+        self._warn_looped(node)
         return VOID
 
-    def warn_looped(self, node: nodes.Call) -> None:
-        """What user space does with a map happens after the loop."""
-        if self.loops:
-            self.report.warning(node.span, LOOPED.format(node.name, node.name))
+    def _warn_looped(self, node: nodes.Call) -> None:
+        """User space prints the map some time after the loop went on."""
+        if any(not isinstance(loop, nodes.Unroll) for loop in self.loops):
+            self.report.warning(node.span, LOOPED)
 
     def _print_value(self, node: nodes.Call, what: nodes.Expr) -> Type:
         type = self.expression(what)

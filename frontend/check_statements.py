@@ -104,10 +104,9 @@ class Statements(Expressions):
             self.error(node.type.span, f"Invalid variable declaration type: {declared}")
             declared = None
         if declared is not None:
-            if isinstance(declared, String) and not declared.size and isinstance(type, String):
-                declared = type
-            local.explicit = True
-            local.type = declared
+            local.explicit = declared != String(0)  # `string` alone has the size of its values
+            if local.explicit:
+                local.type = declared
         if value is not None:
             self.assign_variable(local, value, type, node.span)
         self._settle(node.variable, local)
@@ -149,8 +148,20 @@ class Statements(Expressions):
             return None
         type = self.operate(node.op, node.span, (node.target, target), (node.value, value))
         if isinstance(type, Int) and isinstance(target, Int) and self.declared(node.target):
-            return target  # a declared width wraps
+            self._warn_wraps(node, type, target)
+            return target
         return type
+
+    def _warn_wraps(self, node: nodes.Assign, computed: Int, declared: Int) -> None:
+        """`$x += 300` in the width that was declared for $x."""
+        if not holds(declared, computed):
+            source = node.span.source
+            start = source.text.index(f"{node.op}=", node.target.span.end)
+            self.report.warning(
+                Span(source, start, node.value.span.end),
+                f"Expression of type: {computed} being cast to type: {declared}. This may cause "
+                "unexpected results. Use an explicit cast to suppress this warning.",
+            )
 
     def assign_variable(
         self, local: Local, value: nodes.Expr | None, type: Type | None, span: Span
@@ -237,7 +248,11 @@ class Statements(Expressions):
 
     def _for(self, node: nodes.For) -> None:
         over = node.over
-        type = self._range(node, over) if isinstance(over, nodes.Range) else self._elements_of(over)
+        type = (
+            self._range(node, over)
+            if isinstance(over, nodes.Range)
+            else self._elements_of(node, over)
+        )
         before = self.scopes.find(node.variable.name)
         if before is not None:
             how = "declaration" if before.span.text.startswith("let") else "assignment"
@@ -273,7 +288,7 @@ class Statements(Expressions):
             return promote_integers(start, end)
         return None
 
-    def _elements_of(self, map: nodes.Map) -> Type | None:
+    def _elements_of(self, node: nodes.For, map: nodes.Map) -> Type | None:
         """Type of `$kv` in `for ($kv : @m)`."""
         if map.key is not None:
             self.error(map.span, "Loop expression must be a map")
@@ -290,6 +305,8 @@ class Statements(Expressions):
         if isinstance(state.value, Aggregate) and not state.value.readable:
             self.error(map.span, f"Loop expression does not support type: {state.value}")
             return None
+        if isinstance(state.value, Aggregate):
+            self.aggregate_loops.add(node.variable.name)
         return Tuple((state.key, read_type(state.value)))
 
     def _return(self, node: nodes.Return) -> None:

@@ -80,14 +80,11 @@ class Types(Access):
         self, node: nodes.TypeName | nodes.Typeof, of: Type | None = None
     ) -> Type | None:
         if isinstance(node, nodes.Typeof):
-            return self.inspected(node.of, key=True)
+            return self.inspected(node.of)
         type, suffixes = self._base_type(node), list(node.suffixes)
         if type is None:
             shown = f"{node.keyword} {node.name}" if node.keyword else node.name
-            if node.keyword == "enum":
-                self.error(node.span, f"Unknown enum: {node.name}")
-            else:
-                self.error(node.span, f'Cannot resolve unknown type "{shown}"')
+            self.error(node.span, f'Cannot resolve unknown type "{shown}"')
             return None
         if isinstance(type, String | Buffer | Inet) and suffixes and isinstance(suffixes[0], int):
             type = type if isinstance(type, Inet) else replace(type, size=suffixes[0])
@@ -108,17 +105,16 @@ class Types(Access):
             return NAMED[node.name]
         return self.names.named(node.keyword, node.name)
 
-    def inspected(
-        self, node: nodes.TypeName | nodes.Typeof | nodes.Expr, key: bool = False
-    ) -> Type | None:
-        """Type of what `sizeof` and kin ask about. With `key`, a bare map stands for its key."""
+    def inspected(self, node: nodes.TypeName | nodes.Typeof | nodes.Expr) -> Type | None:
+        """Type of what `sizeof` and kin ask about. A bare map that has keys stands for its key."""
         if isinstance(node, nodes.TypeName | nodes.Typeof):
             return self.named_type(node)
         if isinstance(node, nodes.Identifier) and (bare := self._bare_type(node)) is not None:
             return bare
-        if key and isinstance(node, nodes.Map) and node.key is None:
+        if isinstance(node, nodes.Map) and node.key is None:
             state = self.map_state(node)
-            if state.keyed and state.key is not None:
+            if state.keyed is not False:
+                self.types[node] = state.value or VOID
                 return state.key
         type = self.expression(node)
         return self.aggregate_read(node) or type
@@ -174,6 +170,10 @@ class Types(Access):
     # Casts
 
     def cast(self, node: nodes.Cast) -> Type | None:
+        to = node.to
+        if isinstance(to, nodes.TypeName) and to.keyword == "enum" and not self._base_type(to):
+            self.error(node.span, f"Unknown enum: {to.name}")
+            return None
         have = self.expression(node.operand)
         want = self.named_type(node.to, have)
         if have is None or want is None:
@@ -187,12 +187,17 @@ class Types(Access):
         if not castable(have, want):
             self._refuse_cast(node, have, want)
             return None
-        redundant = have == want and self.aggregate_read(node.operand) is None
+        redundant = have == want and not self._reads_aggregate(node.operand)
         if redundant and not isinstance(want, Pointer) and isinstance(node.to, nodes.TypeName):
             self.report.warning(
                 node.span, f"Unnecessary cast: expression is already of type {have}"
             )
         return want
+
+    def _reads_aggregate(self, node: nodes.Expr) -> bool:
+        if isinstance(node, nodes.FieldAccess) and isinstance(node.operand, nodes.Variable):
+            return node.name == "1" and node.operand.name in self.aggregate_loops
+        return self.aggregate_read(node) is not None
 
     def _in_enum(self, node: nodes.Cast, name: str) -> bool:
         value = self.constants.get(node.operand)

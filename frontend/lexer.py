@@ -65,7 +65,7 @@ DEFINITION = _compile(
 C_PIECE = _compile(rf"/\*(?s:.*?)(?:\*/|\Z)|//[^\n]*|{QUOTED}|'(?:[^'\\\n]|\\.)*+'|[{{}}]")
 ATTRIBUTE = _compile(rf"{GAP}__attribute__{GAP}")
 SECTION = _compile(r"(config|import|macro|fn|let)\b")
-ATTACH_POINT = _compile(rf'(?:{QUOTED}|[^{{,\s":/]|/(?=[/*]))*+(?::(?:{QUOTED}|[^{{,\s"])*+)?+')
+ATTACH_POINT = _compile(rf'(?:{QUOTED}|[^{{,\s":/]|/[/*])*+(?::(?:{QUOTED}|[^{{,\s"])*+)?+')
 
 CONDITIONAL = ("if", "while", "unroll")
 INSPECTING = ("sizeof", "offsetof", "typeof", "typeinfo")

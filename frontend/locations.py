@@ -27,6 +27,7 @@ from bpfscript.types import (
 
 from . import nodes
 from .body import Body, ir_type, is_scalar, is_signed
+from .probes import PROBES
 from .typed import Argument
 
 Lower = Callable[[Body, nodes.Expr], Value]
@@ -121,7 +122,7 @@ def remote_pointer(body: Body, address: Value, type: Type) -> Value:
     """An address as a pointer into the space its type says, or the default of this kind of probe."""
     space = type.space if isinstance(type, Pointer) else "none"
     if space == "none":
-        space = "user" if body.instance.kind in ("uprobe", "uretprobe", "usdt") else "kernel"
+        space = "user" if PROBES[body.instance.kind].space == "user" else "kernel"
     return body.emit(
         "to_ptr", body.int_of(address, is_signed(type)), type=USER if space == "user" else KERNEL
     )

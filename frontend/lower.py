@@ -15,31 +15,17 @@ from .body import Body, unsupported
 from .lower_builtins import process
 from .lower_expressions import condition
 from .lower_statements import block, frame_layout
+from .probes import PROBES
 from .typed import Checked, Instance, Local, MapInfo
 
 _PER_CPU = {MapType.HASH: MapType.PERCPU_HASH, MapType.LRU_HASH: MapType.LRU_PERCPU_HASH}
 
-_PROGRAMS: dict[str, tuple[ProgramType, str]] = {
-    "begin": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
-    "end": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
-    "self": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
-    "test": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
-    "bench": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
-    "tracepoint": (ProgramType.TRACEPOINT, "tracepoint"),
-    "rawtracepoint": (ProgramType.RAW_TRACEPOINT, "raw_tp"),
-    "kprobe": (ProgramType.KPROBE, "kprobe"),
-    "kretprobe": (ProgramType.KPROBE, "kretprobe"),
-    "uprobe": (ProgramType.KPROBE, "uprobe"),
-    "uretprobe": (ProgramType.KPROBE, "uretprobe"),
-    "profile": (ProgramType.PERF_EVENT, "perf_event"),
-    "interval": (ProgramType.PERF_EVENT, "perf_event"),
-    "software": (ProgramType.PERF_EVENT, "perf_event"),
-    "hardware": (ProgramType.PERF_EVENT, "perf_event"),
+_SECTIONS = {
+    ProgramType.RAW_TRACEPOINT: "raw_tp",
+    ProgramType.TRACEPOINT: "tracepoint",
+    ProgramType.PERF_EVENT: "perf_event",
 }
-"""Program type and ELF section prefix (libbpf's) of each kind of probe."""
-
-_FILTERED = ("tracepoint", "rawtracepoint", "kprobe", "kretprobe", "fentry", "fexit")
-"""Kinds that `-p` filters inside the program; the others are limited when they are attached."""
+"""libbpf's section prefix where it is not the kind of probe."""
 
 
 def lower(checked: Checked, target: Target) -> Module:
@@ -82,7 +68,7 @@ def lower_instance(
     body.start(start)
     with body.spanned(instance.probe.span):
         _frame(body)
-        if checked.options.pid is not None and instance.kind in _FILTERED:
+        if checked.options.pid is not None and PROBES[instance.kind].filtered:
             pid = process(body)
             _only_if(body, body.emit("eq", pid, body.const(checked.options.pid, I32)))
         if instance.probe.predicate is not None:
@@ -90,17 +76,17 @@ def lower_instance(
         block(body, instance.probe.body)
         if body.open:
             body.b.ret(body.const(0))
+    body.variables.finish()
 
 
 def _entry(instance: Instance, probe: ProbeInfo) -> Entry:
-    if instance.kind not in _PROGRAMS:
-        raise unsupported(instance.probe.attach_points[0].span, f"a {instance.kind} probe")
-    type, prefix = _PROGRAMS[instance.kind]
-    kind = instance.kind
+    type, kind = PROBES[instance.kind].program, instance.kind
+    if type is None:
+        raise unsupported(instance.probe.attach_points[0].span, f"a {kind} probe")
     if instance.syscall_side:
-        type, prefix = ProgramType.RAW_TRACEPOINT, "raw_tp"
-        kind = f"syscall_{instance.syscall_side}"
-    return Entry(type, _section(prefix, instance), kind, probe, instance.syscalls)
+        type, kind = ProgramType.RAW_TRACEPOINT, f"syscall_{instance.syscall_side}"
+    section = _section(_SECTIONS.get(type, instance.kind), instance)
+    return Entry(type, section, kind, probe, instance.syscalls)
 
 
 def _section(prefix: str, instance: Instance) -> str:

@@ -12,6 +12,7 @@ from bpfscript.types import (
     UINT32,
     UINT64,
     Aggregate,
+    Int,
     Mac,
     String,
     Type,
@@ -185,8 +186,7 @@ def _str(body: Body, node: nodes.Call) -> Value:
     type, want = body.checked.types[what], body.checked.types[node]
     assert isinstance(want, String)
     if is_scalar(type):
-        pointer = remote_pointer(body, lower(body, what), type)
-        return body.emit("read_string", pointer, _length(body, node, want.size), size=want.size)
+        return read_string(body, lower(body, what), type, want.size, node)
     value = lower(body, what)
     if len(node.args) == 1:
         return body.coerce(value, String(type.size), want)
@@ -195,6 +195,18 @@ def _str(body: Body, node: nodes.Call) -> Value:
         raise unsupported(node.span, "str() of a string with a length that is not a literal")
     kept = min(limit, type.size, want.size)
     return body.pack([(0, value, String(kept))] if kept else [], want.size)
+
+
+def read_string(
+    body: Body, address: Value, type: Type, size: int, node: nodes.Call | None = None
+) -> Value:
+    """The string at an address. One that fills its `size` bytes has no NUL there: it was cut off.
+
+    So the helper, which always writes a NUL, gets room for one more, as upstream does below 1024.
+    """
+    room = size + 1 if size < 1024 else size
+    limit = _length(body, node, room) if node else body.const(room)
+    return body.emit("read_string", remote_pointer(body, address, type), limit, size=room)
 
 
 def _length(body: Body, node: nodes.Call, size: int) -> Value:
@@ -257,9 +269,7 @@ def _strlen(body: Body, node: nodes.Call) -> Value:
     value = lower(body, what)
     if is_scalar(type):
         size = body.checked.limits.max_strlen
-        value = body.emit(
-            "read_string", remote_pointer(body, value, type), body.const(size), size=size
-        )
+        value = read_string(body, value, type, size)
         return body.emit("string_length", value, size=size)
     return body.emit("string_length", value, size=type.size)
 
@@ -346,8 +356,17 @@ def _signal(body: Body, node: nodes.Call) -> None:
 
 
 def _is_err(body: Body, node: nodes.Call) -> Value:
-    address = lower(body, expression(node, 0))
+    address = lower_as(body, expression(node, 0), UINT64)
     return body.emit("ule", body.const(-4095), address)
+
+
+def _debugf(body: Body, node: nodes.Call) -> None:
+    text = str(literal(body, node, 0)).encode("utf-8", "surrogateescape") + b"\0"
+    data = body.emit("rodata", data=text)
+    arguments = [expression(node, i) for i in range(1, len(node.args))]
+    values = [lower_as(body, a, Int(64, is_signed(body.checked.types[a]))) for a in arguments]
+    values += [body.const(0)] * (3 - len(values))
+    body.b.call("trace_printk", data, body.const(len(text)), *values)
 
 
 CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
@@ -386,4 +405,5 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "nsecs": _nsecs,
     "signal": _signal,
     "is_err": _is_err,
+    "debugf": _debugf,
 }

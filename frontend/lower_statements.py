@@ -281,6 +281,7 @@ def _for_map(body: Body, node: nodes.For) -> None:
         _loop_body(inner, node.body, Loop(None, None))
         if inner.open:
             inner.b.ret(inner.const(0))
+    inner.variables.finish()
     body.b.emit("for_each", body.frame_pointer(), map=info.name, function=name)
     if _returns(node.body):
         _leave_if_returned(body)

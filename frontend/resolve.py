@@ -11,11 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Reporter
+from bpfscript.manifest import Place
 from bpfscript.target import Target, matches
 
 from . import nodes, resolve_kernel, resolve_other, resolve_timed, resolve_user
 from .attach_points import MalformedError, split
-from .body import place
 from .probes import ALIASES, PROBES, ProbeKind
 from .resolve_base import Match, Point, Search, near
 from .resolve_instances import Instances
@@ -143,7 +143,7 @@ def _matches(probe: nodes.Probe, search: Search) -> list[Match]:
     found: list[Match] = []
     skipped = False
     for attach_point in probe.attach_points:
-        where = place(attach_point.span)
+        where = Place.at(attach_point.span)
         for point in points(attach_point, search):
             here = _RESOLVERS[point.kind.name](point, search)
             if point.kind.name in ("test", "bench") and point.kind.name != search.options.mode:

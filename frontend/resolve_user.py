@@ -28,6 +28,7 @@ def uprobe(point: Point, search: Search) -> list[Match]:
     if not function:
         message = f"{point.kind.name} should be attached to a function and/or address"
         return search.error(point, message)
+    errors = len(search.report.errors)
     split = _split_offset(point, search, function)
     if split is None:
         return []
@@ -41,7 +42,7 @@ def uprobe(point: Point, search: Search) -> list[Match]:
         else:
             for symbol in find(search, symbols, function):
                 found += _at_symbol(point, search, file, [*language, symbol.name], symbol, offset)
-    if found or not files or search.report.errors:
+    if found or not files or len(search.report.errors) > errors:
         return found
     names = (symbol.name for symbol in files[0][1])
     hint = None if "*" in function else near(function, names)

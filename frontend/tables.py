@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 STARTS = ("program", "lone_expression")
 GRAMMAR = Path(__file__).with_name("grammar.lark")
-PREBUILT = Path(__file__).with_name("tables.json")
+PREBUILT = GRAMMAR.with_suffix(".tables")  # JSON
 
 
 class Rule(NamedTuple):
@@ -78,7 +78,6 @@ def build(grammar: str) -> Tables:
         for entry in memo.values()
         if entry["__type__"] == "TerminalDef"
     }
-    # Numbers of rules and order of rows follow the grammar, not lark's hash order.
     numbers: dict[int, int] = {}
     rules: list[Rule] = []
     written = [(key, entry) for key, entry in memo.items() if entry["__type__"] == "Rule"]
@@ -86,25 +85,36 @@ def build(grammar: str) -> Tables:
         numbers[int(key)] = len(rules)
         rules.append(_rule(entry))
 
-    parser = data["parser"]["parser"] if "parser" in data["parser"] else data["parser"]
+    parser = data["parser"]["parser"]
     tokens = {int(number): name for number, name in parser["tokens"].items()}
     nonterminals = {rule.origin for rule in rules} | set(STARTS)
+    # Lark numbers states in hash order; here it is the order in which they are reached.
+    order = [parser["start_states"][start] for start in STARTS]
+    rank = {state: number for number, state in enumerate(order)}
     actions: list[dict[str, int]] = []
     gotos: list[dict[str, int]] = []
-    for state in sorted(parser["states"]):
+    for state in order:
         row: dict[str, int] = {}
         goto: dict[str, int] = {}
-        for number, (reduces, target) in parser["states"][state].items():
-            name = tokens[number]
+        named = {tokens[int(n)]: entry for n, entry in parser["states"][state].items()}
+        for name, (reduces, target) in sorted(named.items()):
             if reduces:
                 row[spelling.get(name, name)] = ~numbers[target["@"]]
-            elif name in nonterminals:
-                goto[name] = target
-            else:
-                row[spelling.get(name, name)] = target
-        actions.append(dict(sorted(row.items())))
-        gotos.append(dict(sorted(goto.items())))
-    return Tables(parser["start_states"], parser["end_states"], actions, gotos, rules)
+                continue
+            if target not in rank:
+                rank[target] = len(order)
+                order.append(target)
+            (goto if name in nonterminals else row)[spelling.get(name, name)] = rank[target]
+        actions.append(row)
+        gotos.append(goto)
+    starts, ends = parser["start_states"], parser["end_states"]
+    return Tables(
+        {start: rank[starts[start]] for start in STARTS},
+        {start: rank[ends[start]] for start in STARTS},
+        actions,
+        gotos,
+        rules,
+    )
 
 
 def _rule(entry: dict[str, Any]) -> Rule:

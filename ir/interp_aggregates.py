@@ -10,9 +10,11 @@ from bpfscript.types import TSERIES_AGGREGATES, Aggregate
 
 def update(kind: Aggregate, words: list[int], args: list[int], now_tai: int) -> None:
     """Take in one value (none for count); `args` and results wrap at 64 bits."""
-    value = args[0] if args else 1
+    value = args[0] if args else 0
     match kind.name:
-        case "count" | "sum":
+        case "count":
+            words[0] += 1
+        case "sum":
             words[0] += value
         case "avg" | "stats":
             words[0] += value

@@ -9,9 +9,10 @@ from bpfscript.arch import ARCHES
 from bpfscript.ir import interp_aggregates as aggregates
 from bpfscript.ir.core import Instr
 from bpfscript.ir.interp_machine import FUNCTIONS, RAW, SAMPLED, SYSCALLS
-from bpfscript.ir.interp_maps import PRESENT, MapStore
+from bpfscript.ir.interp_maps import MapStore
 from bpfscript.ir.interp_memory import Address, Region, constant, read
 from bpfscript.ir.types import I, Ptr
+from bpfscript.manifest import PRESENT
 from bpfscript.types import Aggregate
 
 if TYPE_CHECKING:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from errno import E2BIG, EEXIST, EINVAL, ENOENT
 
 from bpfscript.ir.interp_memory import Region
-from bpfscript.manifest import MapDef, MapType
+from bpfscript.manifest import PRESENT, MapDef, MapType
 from bpfscript.types import String
 
 NOEXIST, EXIST = 1, 2  # BPF_NOEXIST, BPF_EXIST
-PRESENT = 8  # bytes after the value of a labelled map, see MapDef
 
 _ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 _LRU = (MapType.LRU_HASH, MapType.LRU_PERCPU_HASH)

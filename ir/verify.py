@@ -25,7 +25,7 @@ from bpfscript.ir.ops import ENDS, OPS
 from bpfscript.ir.printer import instruction_text, print_function
 from bpfscript.ir.signatures import faults
 from bpfscript.ir.types import CTX, I64, MAP, STACK, I, Ptr, Type
-from bpfscript.manifest import MapDef
+from bpfscript.manifest import PRESENT, MapDef
 
 
 def verify(ir: Function | Module, *, legal: bool = False) -> None:
@@ -155,10 +155,12 @@ def _reference_faults(
 def _map_faults(map: MapDef, op: str, args: list[Type], result: Value | None) -> Iterator[str]:
     if args and op.startswith(("map_", "aggregate")):
         yield from _size_faults("the key", args[0], map.key_size)
+    size = map.value_size - (PRESENT if map.labels is not None else 0)
+    size = map.value.size if map.labels is not None and map.value else map.value_size
     if op == "map_write":
-        yield from _size_faults("the value", args[1], map.value_size)
+        yield from _size_faults("the value", args[1], size)
     if op == "map_read" and result:
-        yield from _size_faults("the value", result.type, map.value_size)
+        yield from _size_faults("the value", result.type, size)
     if op == "aggregate" and any(a != I64 for a in args[1:]):
         yield "an argument of an aggregate is not i64"
 

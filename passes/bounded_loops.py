@@ -6,8 +6,8 @@
 The verifier walks a loop until a state repeats. A counter that starts from a known constant differs
 each time round, so the walk lasts as long as the loop (is_state_visited, states_equal). Constants
 that enter a loop therefore pass through `opaque`: the counter is anything from the first round on,
-and the second round is nothing new. may_goto (6.9) is what lets such a loop be; without it, a counter
-of our own bounds each loop, and the verifier walks it. Cost: linear in loops.
+and the second round is nothing new. may_goto (6.9) is what lets such a loop be; without it, a
+counter of our own bounds each loop, and the verifier walks it. Cost: linear in loops.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Refuses a script that the kernel would refuse for its size, and says which one it is.
 
-The verifier looks at a million instructions (BPF_COMPLEXITY_LIMIT_INSNS) and takes no longer program.
-The estimate errs on the high side. Cost: linear.
+The verifier looks at a million instructions (BPF_COMPLEXITY_LIMIT_INSNS) and takes no longer
+program. The estimate errs on the high side. Cost: linear.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes what stands for a high operation: a Builder that knows the module and has structured control.
+"""Writes what stands for a high operation: a Builder with structured control, module at hand.
 
 code.choose(c, then, otherwise)   branch c, then, else … jump join(v) … join(%v)
 code.loop(n, [v], body)           head(i, v): branch i < n, body, done …

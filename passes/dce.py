@@ -2,8 +2,8 @@
 
     %1 = add %0, %0      →  (nothing, if %1 is unused)
 
-Mark and sweep from the instructions with effects; a parameter's arguments are needed if the parameter
-is. Memory that is only ever written to goes, with its writes. Cost: linear.
+Mark and sweep from the instructions with effects; a parameter's arguments are needed if the
+parameter is. Memory that is only ever written to goes, with its writes. Cost: linear.
 """
 
 from __future__ import annotations

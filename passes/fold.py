@@ -53,7 +53,7 @@ FOLD: dict[str, Callable[[int, int, int], int]] = {
 
 
 def fold(function: Function) -> None:
-    """Fold what constants decide. Leaves instructions without uses and unreachable blocks behind."""
+    """Fold what constants decide. Leaves unused instructions and unreachable blocks behind."""
     folder = _Folder()
     for block in Graph(function).order:
         for instr in block.instrs:
@@ -128,9 +128,8 @@ class _Folder:
                 return instr.args[0]
             if instr.op in ("and", "mul", "udiv", "sdiv", "ult"):
                 self._become_const(instr, 0)
-        elif right == 1 and instr.op in ("mul", "udiv"):
-            return instr.args[0]
-        elif right == (1 << type.bits) - 1 and instr.op == "and":
+        neutral = {"mul": 1, "udiv": 1, "and": (1 << type.bits) - 1}
+        if right == neutral.get(instr.op):
             return instr.args[0]
         return None
 

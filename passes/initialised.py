@@ -3,9 +3,10 @@
     %s = slot {size=16}; call map_lookup_elem %m, %s        (nothing written)
     →  %s = slot {size=16}; fill %s {off=0, size=16}; …
 
-Undefined stack memory must reach neither a map key, where it would make equal keys differ, nor user
-space. Verifiers before 6.3 refuse such reads. Forward data flow of the set of written bytes of each
-slot, as bits of an integer; where paths meet, bytes written on all of them. Cost: blocks times slots.
+Undefined stack memory must reach neither a map key, where it would make equal keys differ, nor
+user space. Verifiers before 6.3 refuse such reads. Forward data flow of the set of written bytes of
+each slot, as bits of an integer; where paths meet, bytes written on all of them. Cost: blocks times
+slots.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 kind                                       context
 kprobe kretprobe uprobe uretprobe          struct pt_regs
-profile interval software hardware         struct bpf_perf_event_data, which begins with the registers
+profile interval software hardware         struct bpf_perf_event_data: the registers come first
 rawtracepoint                              uint64 arguments
 syscall_enter                              arguments of sys_enter: struct pt_regs *, number
 syscall_exit                               arguments of sys_exit: struct pt_regs *, return value
@@ -167,7 +167,7 @@ def prologue(code: Code) -> None:
         _leave_unless(code, code.op("ult", number, len(table)))
         row = code.value("ptr_add", code.value("rodata", data=data), code.op("shl", number, 1))
         id_found = code.resize(code.load(row, I(16)), 64)
-        # Below the number of names, not just different from NOT_OURS: the verifier asks for a bound.
+        # Below the number of names, not just other than NOT_OURS: the verifier asks for a bound.
         _leave_unless(code, code.op("ult", id_found, len(code.entry.probe.names)))
         code.number = id_found
     _leave_if_compat(code)

@@ -103,11 +103,7 @@ def zero(code: Code, memory: Value, start: int, end: int) -> None:
 
 
 def place(span: Span | None) -> Place | None:
-    if span is None:
-        return None
-    (line, column), (last, end) = map(span.source.position, (span.start, span.end))
-    text = span.source.line(line)
-    return Place(span.source.name, line, column, end if last == line else len(text) + 1, text)
+    return Place.at(span) if span else None
 
 
 def _event_index(code: Code, event: Event) -> int:
@@ -168,6 +164,6 @@ def bound(code: Code, instr: Instr) -> Value:
 def divide(code: Code, instr: Instr) -> Value:
     (left, right), op = instr.args, instr.attrs["op"]
     if op not in ("udiv", "urem"):
-        raise CompilerBug(f"divide: {op}")
+        raise CompilerBug(f"divide: {op!r}")
     good = code.op("ne", right, 0)
     return _checked(code, good, lambda: code.op(str(op), left, right), 1, DIVIDE)

@@ -94,7 +94,9 @@ def map_read(code: Code, instr: Instr) -> Value:
         _missing(code)
         return code.const(0, type)
 
-    return code.choose(code.present(entry), lambda: code.load(entry, type), absent)
+    told = code.module.warnings >= LOOKUPS
+    there = _exists(code, map_of(code, instr), entry) if told else code.present(entry)
+    return code.choose(there, lambda: code.load(entry, type), absent)
 
 
 def map_read_mem(code: Code, instr: Instr) -> Value:

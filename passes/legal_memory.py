@@ -131,11 +131,11 @@ def aligned(code: Code, pointer: Value) -> bool:
     """
     if pointer.type != STACK:
         return True
-    offset, made = 0, code.definitions
+    made = code.definitions
     while pointer in made and made[pointer].op == "ptr_add":
-        step = made.get(made[pointer].args[1])
-        if step is None or step.op != "const":
+        pointer, offset = made[pointer].args
+        step = made.get(offset)
+        bytes = step.attrs["value"] if step and step.op == "const" else None
+        if not isinstance(bytes, int) or bytes % 8:
             return False
-        offset += int(step.attrs["value"])  # type: ignore[call-overload]  # an int
-        pointer = made[pointer].args[0]
-    return pointer in made and made[pointer].op == "slot" and offset % 8 == 0
+    return pointer in made and made[pointer].op == "slot"

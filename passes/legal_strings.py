@@ -6,6 +6,8 @@ string_eq %s, %t             →  a loop over bytes until they differ or end
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bpfscript.ir.core import Instr, Value
 from bpfscript.ir.types import I1, I64
 
@@ -67,14 +69,31 @@ def _equal(code: Code, left: Value, right: Value, count: int) -> Value:
 def string_length(code: Code, instr: Instr) -> Value:
     (string,), size = instr.args, instr.attrs["size"]
     assert isinstance(size, int)
-    head, inside = code.block("measure", I64), code.block("byte")
+    return _until_zero(code, size, lambda i: byte_at(code, string, i))
+
+
+def frame_count(code: Code, instr: Instr) -> Value:
+    """Addresses of a types.Stack before the first zero."""
+    (stack,), size = instr.args, instr.attrs["size"]
+    assert isinstance(size, int)
+
+    def frame(i: Value) -> Value:
+        offset = code.op("mul", i, 8)
+        return code.load(code.value("ptr_add", stack, offset), I64, 8)
+
+    return _until_zero(code, size // 8 - 1, frame)
+
+
+def _until_zero(code: Code, count: int, element: Callable[[Value], Value]) -> Value:
+    """Index of the first element that is zero, or `count`."""
+    head, inside = code.block("measure", I64), code.block("element")
     step, done = code.block("next"), code.block("measured", I64)
     code.jump(head, code.const(0))
     code.at(head)
     i = head.params[0]
-    code.branch(code.op("ult", i, size), inside, done, else_args=(code.const(size),))
+    code.branch(code.op("ult", i, count), inside, done, else_args=(code.const(count),))
     code.at(inside)
-    end = code.op("eq", byte_at(code, string, i), 0)
+    end = code.op("eq", element(i), 0)
     code.branch(end, done, step, then_args=(i,))
     code.at(step)
     code.jump(head, code.add(i, 1))

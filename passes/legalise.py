@@ -40,6 +40,7 @@ EXPANSIONS: dict[str, Callable[[Code, Instr], Value | None]] = {
     "string_eq": legal_strings.string_eq,
     "string_find": legal_strings.string_find,
     "string_length": legal_strings.string_length,
+    "frame_count": legal_strings.frame_count,
     "map_read": legal_maps.map_read,
     "map_read_mem": legal_maps.map_read_mem,
     "map_has": legal_maps.map_has,

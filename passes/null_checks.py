@@ -3,8 +3,8 @@
     %p = call map_lookup_elem …; %v = load %p
     →  %p = call …; %n = is_null %p; branch %n, leave, ok; ok: %v = load %p     leave: return 0
 
-The verifier refuses a use of `map_value_or_null` (check_mem_access). What the compiler writes itself is
-tested already; this makes it hold for everything. Cost: linear in uses.
+The verifier refuses a use of `map_value_or_null` (check_mem_access). What the compiler writes
+itself is tested already; this makes it hold for everything. Cost: linear in uses.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The passes, in their order, and the facts that hold between them.
 
-Optimising passes work on high operations first, then again on what `legalise` makes of them. Safety passes
-run at every level of optimisation: each makes one of the verifier's demands true.
+Optimising passes work on high operations first, then again on what `legalise` makes of them. Safety
+passes run at every level of optimisation: each makes one of the verifier's demands true.
 """
 
 from __future__ import annotations

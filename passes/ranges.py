@@ -102,7 +102,7 @@ class Ranges:
         return number % (1 << value.type.bits)
 
     def _limit(self, condition: Value, value: Value) -> int | None:
-        """The largest `value` for which the condition holds, if that is a comparison with a constant."""
+        """The largest `value` for which a comparison with a constant holds."""
         test = self.made.get(condition)
         if test is None or test.op not in ("ult", "ule", "eq") or test.args[0] is not value:
             return None

@@ -1,12 +1,13 @@
 """Slots fit the BPF stack; what does not goes to per-CPU scratch memory.
 
     %a = slot {size=16} … (last use) … %b = slot {size=8} …   →  one slot for both
-    %c = slot {size=1024}   →  %p = call map_lookup_elem .scratch; null: return 0; %c = ptr_add %p, 0
+    %c = slot {size=1024}   →  %p = call map_lookup_elem .scratch …; %c = ptr_add %p, 0
 
-The verifier gives 512 bytes to a whole chain of calls (check_max_stack_depth); BUDGET leaves room for
-what registers spill. Slots share memory if never needed at once: liveness of the pointers to them, then
-first-fit colouring, largest first. Scratch memory is safe from other programs since each function has
-its own region and the kernel does not enter a program twice on one CPU. Cost: instructions times slots.
+The verifier gives 512 bytes to a whole chain of calls (check_max_stack_depth); BUDGET leaves room
+for what registers spill. Slots share memory if never needed at once: liveness of the pointers to
+them, then first-fit colouring, largest first. Scratch memory is safe from other programs since each
+function has its own region and the kernel does not enter a program twice on one CPU. Cost:
+instructions times slots.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bpfscript.manifest import Internal, MapDef, MapType
 from bpfscript.target import Target
 
 from .initialised import slots_of
-from .values import definitions, operands, replace
+from .values import definitions, operands, replace, use_blocks
 
 BUDGET = 320  # bytes of slots in a chain of calls
 SCRATCH_MAX = 32 << 10  # bytes of a per-CPU value (PCPU_MIN_UNIT_SIZE)
@@ -79,24 +80,24 @@ class _Slots:
 
     def _find_conflicts(self) -> None:
         graph = Graph(self.function)
-        live_in: dict[Block, frozenset[Value]] = {}
+        live_in: dict[Block, set[Value]] = {}
         changed = True
         while changed:
             changed = False
             for block in reversed(graph.order):
                 live: set[Value] = set()
                 for edge in block.terminator.targets:
-                    live |= live_in.get(edge.block, frozenset())
+                    live |= live_in.get(edge.block, set())
                 self._scan(block, live)
                 if live_in.get(block) != live:
-                    live_in[block] = frozenset(live)
+                    live_in[block] = live
                     changed = True
 
     def _scan(self, block: Block, live: set[Value]) -> None:
         self._conflict(live, live)
         for instr in reversed(block.instrs):
-            if instr.op == "slot":
-                live.discard(instr.result)  # type: ignore[arg-type]  # a slot has a result
+            if instr.op == "slot" and instr.result:
+                live.discard(instr.result)
             new = {s for v in operands(instr) for s in self.roots.get(v, ())} - live
             if new:
                 live |= new
@@ -165,7 +166,7 @@ def _place(
     moved: list[list[Value]],
     used: int,
 ) -> int:
-    """One slot or one piece of scratch for each group, made where the function starts."""
+    """One slot or one piece of scratch for each group."""
     start = function.blocks[0]
     for block in function.blocks:
         block.instrs = [i for i in block.instrs if i.op != "slot"]
@@ -176,43 +177,57 @@ def _place(
             slot = Value(STACK)
             head.append(Instr("slot", attrs={"size": slots.sizes[group[0]]}, result=slot))
             stands_for.update(dict.fromkeys(group, slot))
-    pieces: list[Instr] = []
     if moved:
-        _retype(function, slots, {s for g in moved for s in g})
-        base = Value(MAP)
+        members = {s for g in moved for s in g}
+        home = _home(function, members)
+        _retype(slots, members)
+        key, base, pieces = Value(STACK), Value(MAP), list[Instr]()
         for group in moved:
             piece, offset = Value(MAP), Value(I64)
             pieces.append(Instr("const", attrs={"value": used}, result=offset))
             pieces.append(Instr("ptr_add", [base, offset], result=piece))
             stands_for.update(dict.fromkeys(group, piece))
             used += slots.sizes[group[0]]
-        _look_up(function, start, head, base, pieces)
-    else:
-        start.instrs[:0] = head
+        _look_up(function, home, key, base, pieces)
+        head.append(Instr("slot", attrs={"size": 8}, result=key))
+    start.instrs[:0] = head
     replace(function, stands_for)
     return used
 
 
-def _retype(function: Function, slots: _Slots, moved: set[Value]) -> None:
+def _retype(slots: _Slots, moved: set[Value]) -> None:
     for value, roots in slots.roots.items():
         if roots & moved:
             value.type = MAP
 
 
-def _look_up(
-    function: Function, start: Block, head: list[Instr], base: Value, pieces: list[Instr]
-) -> None:
-    """Find the scratch memory first of all; a program without it ends, which never happens."""
-    key, zero, object, null, result = (Value(t) for t in (STACK, I32, MAP_OBJECT, I1, I64))
-    body = Block("scratch", [], [*pieces, *start.instrs])
+def _home(function: Function, moved: set[Value]) -> Block:
+    """Where to look the scratch memory up: above all its uses, but outside of loops.
+
+    So a program that leaves early, by its predicate or for a foreign system call, pays nothing.
+    """
+    graph = Graph(function)
+    uses = use_blocks(function)
+    blocks = {b for slot in moved for b in uses.get(slot, ()) if b in graph.index}
+    home = max(blocks, key=lambda b: graph.index[b], default=graph.order[0])
+    while not all(graph.dominates(home, b) for b in blocks):
+        home = graph.dominator[home]
+    for loop in reversed(graph.loops()):  # inner ones first
+        if home in loop.body:
+            home = graph.dominator[loop.header]
+    return home
+
+
+def _look_up(function: Function, home: Block, key: Value, base: Value, pieces: list[Instr]) -> None:
+    """Find the scratch memory; a program without it ends, which never happens."""
+    zero, object, null, result = (Value(t) for t in (I32, MAP_OBJECT, I1, I64))
+    body = Block("scratch", [], [*pieces, *home.instrs])
     leave = Block(
         "no_scratch",
         [],
         [Instr("const", attrs={"value": 0}, result=result), Instr("return", [result])],
     )
-    start.instrs = [
-        *head,
-        Instr("slot", attrs={"size": 8}, result=key),
+    home.instrs = [
         Instr("const", attrs={"value": 0}, result=zero),
         Instr("store", [key, zero], {"off": 0}),
         Instr("map_ptr", attrs={"map": Internal.SCRATCH}, result=object),
@@ -220,7 +235,7 @@ def _look_up(
         Instr("is_null", [base], result=null),
         Instr("branch", [null], targets=[Edge(leave), Edge(body)]),
     ]
-    function.blocks.insert(1, body)
+    function.blocks.insert(function.blocks.index(home) + 1, body)
     function.blocks.append(leave)
 
 

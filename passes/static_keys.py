@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bpfscript.ir.core import Block, Function, Instr, Module, Value
-from bpfscript.ir.types import I1, I32, I64, I
+from bpfscript.ir.core import Attr, Block, Function, Instr, Module, Value
+from bpfscript.ir.types import I32, I64, RODATA, I, Type
 from bpfscript.manifest import MapDef, MapType
 from bpfscript.target import Target
 from bpfscript.types import Aggregate, Int, String, align_up
@@ -27,7 +27,7 @@ _ARRAY = {MapType.HASH: MapType.ARRAY, MapType.PERCPU_HASH: MapType.PERCPU_ARRAY
 _KEYED = ("map_read", "map_read_mem", "map_has", "map_write", "map_delete", "map_clear")
 _AGGREGATE = ("aggregate", "aggregate_read")
 Label = str | int
-Use = tuple[Function, Block, Instr, tuple[Label, ...]]
+Use = tuple[Block, Instr, tuple[Label, ...]]
 
 
 def static_keys(module: Module, target: Target) -> None:
@@ -40,13 +40,13 @@ def static_keys(module: Module, target: Target) -> None:
         if found is None:
             dynamic.add(map.name)
         else:
-            uses.setdefault(map.name, []).append((function, block, instr, found))
+            uses.setdefault(map.name, []).append((block, instr, found))
     for name, sites in uses.items():
         map = module.maps[name]
         labels = tuple(dict.fromkeys(label for *_, found in sites for label in found))
         if name not in dynamic and _affordable(map, labels):
-            for function, block, instr, found in sites:
-                _index_key(function, block, instr, found, labels)
+            for block, instr, found in sites:
+                _index_key(block, instr, found, labels)
             _to_array(map, labels)
 
 
@@ -115,60 +115,33 @@ def _affordable(map: MapDef, labels: tuple[Label, ...]) -> bool:
 
 
 def _index_key(
-    function: Function,
     block: Block,
     instr: Instr,
     found: tuple[Label, ...],
     labels: tuple[Label, ...],
 ) -> None:
     """Put the index of the label in the place of the key."""
+    if instr.op == "map_clear":
+        return
     indexes = [labels.index(label) for label in found]
-    at = block.instrs.index(instr)
+    made: list[Instr] = []
+
+    def add(op: str, type: Type, *args: Value, **attrs: Attr) -> Value:
+        result = Value(type)
+        made.append(Instr(op, list(args), attrs, result, span=instr.span))
+        return result
+
     if len(set(indexes)) == 1:
-        code = [_const(indexes[0], I32)]
+        instr.args[0] = add("const", I32, value=indexes[0])
+    elif indexes == list(range(len(indexes))):
+        instr.args[0] = add("trunc", I32, add("probe_id", I64))
     else:
-        code = _table(indexes)
-    for new in code:
-        new.span = instr.span
-    block.instrs[at:at] = code
-    key = code[-1].result
-    assert key
-    if instr.op != "map_clear":
-        instr.args[0] = key
-
-
-def _table(indexes: list[int]) -> list[Instr]:
-    """Index of the probe's label: the probe id itself, or what a table says for it."""
-    id = Instr("probe_id", result=Value(I64))
-    assert id.result
-    count = _const(len(indexes))
-    assert count.result
-    below = Instr("ult", [id.result, count.result], result=Value(I1))
-    zero = _const(0)
-    assert below.result and zero.result
-    if indexes == list(range(len(indexes))):
-        return [id, Instr("trunc", [id.result], result=Value(I32))]
-    bounded = Instr("select", [below.result, id.result, zero.result], result=Value(I64))
-    assert bounded.result
-    four = _const(4)
-    assert four.result
-    offset = Instr("mul", [bounded.result, four.result], result=Value(I64))
-    data = b"".join(i.to_bytes(4, "little") for i in indexes)
-    return [id, count, below, zero, bounded, four, offset, *_load_row(data, offset)]
-
-
-def _load_row(data: bytes, offset: Instr) -> list[Instr]:
-    from bpfscript.ir.types import RODATA
-
-    table = Instr("rodata", attrs={"data": data}, result=Value(RODATA))
-    assert table.result and offset.result
-    row = Instr("ptr_add", [table.result, offset.result], result=Value(RODATA))
-    assert row.result
-    return [table, row, Instr("load", [row.result], {"off": 0}, Value(I32))]
-
-
-def _const(value: int, type: I = I64) -> Instr:
-    return Instr("const", attrs={"value": value}, result=Value(type))
+        data = b"".join(i.to_bytes(4, "little") for i in indexes)
+        offset = add("mul", I64, add("probe_id", I64), add("const", I64, value=4))
+        row = add("ptr_add", RODATA, add("rodata", RODATA, data=data), offset)
+        instr.args[0] = add("load", I32, row, off=0)
+    at = block.instrs.index(instr)
+    block.instrs[at:at] = made
 
 
 def _to_array(map: MapDef, labels: tuple[Label, ...]) -> None:

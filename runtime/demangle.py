@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 
 from .cxx_names import demangle as demangle_cxx
+from .rust_names import demangle as demangle_rust
 
 _LONGEST = 4096  # characters: longer names are nobody's work
 _HASH = re.compile(r"::h[0-9a-f]{16}$")  # Rust's old scheme is that of C++, and ends like this
@@ -16,7 +17,11 @@ _SIGNS = dict(zip(("LT", "GT", "RF", "BP", "LP", "RP", "C", "SP"), "<>&*(),@", s
 @lru_cache(maxsize=65536)
 def demangle(name: str) -> str:
     """The readable form of a symbol's name; names that are not mangled come back as they are."""
-    if not name.startswith("_Z") or len(name) > _LONGEST or not name.isascii():
+    if len(name) > _LONGEST or not name.isascii():
+        return name
+    if name.startswith("_R"):
+        return demangle_rust(name) or name
+    if not name.startswith("_Z"):
         return name
     found = demangle_cxx(name)
     plain = _HASH.sub("", found)

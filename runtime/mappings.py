@@ -140,11 +140,11 @@ def _read(path: str) -> Iterator[Mapping]:
     """Executable mappings, from the text of /proc/PID/maps."""
     try:
         with open(path, "rb") as file:
-            lines = file.read().split(b"\n")
+            lines = file.read().rstrip(b"\n").split(b"\n")
     except OSError:
         return
     for line in lines:
-        span, *fields = line.split(None, 5)
+        span, *fields = line.split(None, 5) or [b""]
         if len(fields) < 4 or fields[0][2:3] != b"x":
             continue
         start, end = span.split(b"-")

@@ -52,7 +52,7 @@ class Printer(ABC):
         self.terminal = stdout.isatty()
         self.messages = Messages(stderr, coloured(self.terminal, stderr.isatty()))
         self.texts, self.values = self.shapes()
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: dict[int, tuple[Event, Handler]] = {}  # by identity
         self._tables: dict[str, Table] = {}
 
     @abstractmethod
@@ -63,10 +63,10 @@ class Printer(ABC):
 
     def event(self, event: Event, data: memoryview) -> None:
         """data: the record, its 8-byte header included; not kept."""
-        handler = self._handlers.get(id(event))
-        if handler is None:
-            handler = self._handlers[id(event)] = self._handler(event)
-        handler(data)
+        known = self._handlers.get(id(event))
+        if known is None:
+            known = self._handlers[id(event)] = event, self._handler(event)
+        known[1](data)
 
     def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
         """A map's contents. A scalar without entry shows its zero value."""

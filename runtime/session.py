@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import resource
+import struct
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Protocol
 
-from bpfscript.manifest import Artifact, Event, Internal, MapDef, ProbeInfo
+from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Event, Internal, MapDef, ProbeInfo
 from bpfscript.target import MachineError
 
 from .errors import AttachError, KernelError
@@ -128,6 +129,10 @@ class Session:
             made = create_map(definition, settings, possible, self.kernel, self.artifact.rodata)
             self._stack.callback(made.close)
             self.maps[definition.name] = made
+        if shared := self.maps.get(Internal.GLOBALS):
+            known = {"start": time.clock_gettime_ns(time.CLOCK_BOOTTIME)}
+            known["child"] = self.child.pid if self.child else 0
+            shared.update(bytes(4), struct.pack("<2Q", *(known[name] for name in GLOBALS_LAYOUT)))
         if events := self.maps.get(Internal.EVENTS):
             self._ring = RingBuffer.open(events.fd, events.definition.max_entries)
             self._stack.callback(self._ring.close)

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bpfscript.manifest import Manifest, Settings
-from bpfscript.types import Array, Record, Stack, Symbol, Tuple, Type
+from bpfscript.manifest import Settings
 
 if TYPE_CHECKING:
     from .kallsyms import Kallsyms
@@ -74,21 +73,3 @@ class Symbols:
         from .user_symbols import UserSymbols
 
         return UserSymbols(self._settings, self._proc)
-
-
-def shows_user_code(manifest: Manifest) -> bool:
-    """Whether anything that is printed holds addresses of processes, so that `watch` pays."""
-    types = [t for event in manifest.events for t in event.fields]
-    types += [t for m in manifest.maps if m.name.startswith("@") for t in (m.key, m.value) if t]
-    return any(map(_has_user_code, types))
-
-
-def _has_user_code(t: Type) -> bool:
-    match t:
-        case Stack() | Symbol():
-            return t.kind == "user"
-        case Tuple() | Record():
-            return any(map(_has_user_code, t.of))
-        case Array():
-            return _has_user_code(t.of)
-    return False

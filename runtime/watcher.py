@@ -6,9 +6,12 @@ does it: a dummy software event on each CPU, whose ring is drained into `Process
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import struct
+import time
+from bisect import bisect_right
 
 from .errors import BpfError
 from .mappings import Mapping, Processes
@@ -16,8 +19,10 @@ from .sys import Kernel, PerfEventAttr, PerfType, cpus
 
 _PAGES = 32  # of each ring, a power of two
 _DUMMY = 9  # PERF_COUNT_SW_DUMMY
-# bits of struct perf_event_attr: executable mappings, comm, fork and exit, long form, exec marked
-_FLAGS = 1 << 8 | 1 << 9 | 1 << 13 | 1 << 23 | 1 << 24
+# bits of struct perf_event_attr: executable mappings, comm, fork and exit, sample_id_all, mmap2,
+# comm_exec, use_clockid
+_FLAGS = 1 << 8 | 1 << 9 | 1 << 13 | 1 << 18 | 1 << 23 | 1 << 24 | 1 << 25
+_TIME = 1 << 2  # PERF_SAMPLE_TIME: with sample_id_all, the last 8 bytes of each record
 _HEAD, _TAIL, _OFFSET, _SIZE = 1024, 1032, 1040, 1048  # in struct perf_event_mmap_page
 _COMM, _FORK, _MMAP2 = 3, 7, 10  # enum perf_event_type
 _EXEC = 1 << 13  # PERF_RECORD_MISC_COMM_EXEC
@@ -26,12 +31,24 @@ _MAPPED = struct.Struct("<IIQQQIIQ")  # pid tid address length page-offset major
 _NAME = 72 - _HEADER.size  # where the path starts, after inode generation, prot and flags
 
 
+class _Attr(PerfEventAttr):
+    """The first 96 bytes, PERF_ATTR_SIZE_VER3."""
+
+    _fields_ = (
+        ("branch_sample_type", ctypes.c_uint64),
+        ("sample_regs_user", ctypes.c_uint64),
+        ("sample_stack_user", ctypes.c_uint32),
+        ("clockid", ctypes.c_int32),
+    )
+
+
 class Watcher:
     """Owns the events and their rings. Raises BpfError where the kernel does not let us watch."""
 
     def __init__(self, processes: Processes, kernel: Kernel | None = None) -> None:
         self._processes = processes
         self._rings: list[tuple[int, mmap.mmap]] = []
+        self._pending: list[tuple[int, bytes]] = []  # (time, record)
         kernel = kernel or Kernel()
         try:
             for cpu in cpus("online"):
@@ -47,13 +64,21 @@ class Watcher:
         self._rings.clear()
 
     def drain(self) -> None:
-        """Hand on what has happened so far."""
+        """Hand on what has happened so far, in order of time: a process moves between CPUs."""
+        now = time.monotonic_ns()  # what is newer may be missing from rings already read
         for _, ring in self._rings:
-            for raw in _records(ring):
-                self._handle(raw)
+            self._pending += [(int.from_bytes(raw[-8:], "little"), raw) for raw in _records(ring)]
+        self._pending.sort(key=lambda record: record[0])
+        ready = bisect_right(self._pending, now, key=lambda record: record[0])
+        for _, raw in self._pending[:ready]:
+            self._handle(raw)
+        del self._pending[:ready]
 
     def _open(self, kernel: Kernel, cpu: int) -> None:
-        attr = PerfEventAttr(type=PerfType.SOFTWARE, config=_DUMMY, flags=_FLAGS)
+        attr = _Attr(
+            type=PerfType.SOFTWARE, config=_DUMMY, flags=_FLAGS,
+            sample_type=_TIME, clockid=time.CLOCK_MONOTONIC,
+        )  # fmt: skip
         fd = kernel.perf_event_open(attr, -1, cpu)
         try:
             ring = mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE)

@@ -80,7 +80,8 @@ class _Maker:
 
     def pick(self, type: I) -> Value:
         known = self.values.get(type, [])
-        if known and self.draw(st.integers(0, 3)):
+        reuse = self.draw(st.integers(0, 3)) > 0
+        if known and reuse:
             return known[self.draw(st.integers(0, len(known) - 1))]
         if known and type == I64:
             return known[-1]

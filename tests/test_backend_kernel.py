@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from backend_support import OUT, returns_to_out, run
+from backend_support import ENTRY, OUT, compile_text, out_map, program, returns_to_out, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ir_strategies import CTX_SIZE, functions
@@ -186,7 +186,7 @@ start:
 
 
 def test_context_pointers_stay_whole() -> None:
-    """Two branches that read the context at different offsets, then at one through a moved pointer."""
+    """Branches that read the context at different offsets, and a pointer moved into it."""
     body = """\
 start:
   %1 = load %0 {off=0} : i64

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from bpfscript.ir.helpers import HELPERS
@@ -42,3 +45,9 @@ def test_rows_use_known_words(row: OpDef) -> None:
     assert row.doc.endswith(".")
     assert "V*" not in row.args[:-1]
     assert not row.commutes or row.args == ("I", "I")
+
+
+def test_every_operation_is_in_a_filetest() -> None:
+    folder = Path(__file__).parent / "filetests" / "ir"
+    text = "".join(path.read_text() for path in folder.glob("*_operations.ft"))
+    assert {op for op in OPS if not re.search(rf"^  (%\d+ = )?{op}\b", text, re.MULTILINE)} == set()

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ir_strategies import CTX_SIZE, functions
+
 from bpfscript.ir.core import Function, Module
 from bpfscript.ir.interp import run
 from bpfscript.ir.interp_machine import Machine
@@ -11,9 +15,6 @@ from bpfscript.ir.verify import verify
 from bpfscript.passes.pipeline import PIPELINE, Holds, Pass, check_order
 from bpfscript.passes.pipeline import run as run_passes
 from bpfscript.target import FEATURES, RecordedTarget
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from ir_strategies import CTX_SIZE, functions
 
 CONTEXTS = st.binary(min_size=CTX_SIZE, max_size=CTX_SIZE)
 TARGET = RecordedTarget()
