@@ -1,4 +1,4 @@
-"""What differs between machines: one row each. x86_64 is complete; another one is added by filling its row.
+"""What differs between machines, a row each. Another machine is added by filling its row.
 
 Offsets are bytes in struct pt_regs (arch/*/include/asm/ptrace.h).
 """

@@ -1,8 +1,8 @@
-"""Reads BTF, the kernel's description of its types (Documentation/bpf/btf.rst), by what is asked for.
+"""Reads BTF, the kernel's description of its types (Documentation/bpf/btf.rst), as far as asked.
 
-The whole is never parsed: a name is found by searching the strings and then the type records for it, types by
-number through an index of record offsets that one pass over the record headers makes when it is first needed.
-Damaged data raises BtfError.
+The whole is never parsed: a name is found by searching the strings and then the type records for
+it, types by number through an index of record offsets that one pass over the record headers makes
+when it is first needed. Damaged data raises BtfError.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Btf:
         return place < len(self._index) and self._index[place] == at
 
     def _plausible(self, at: int, vlen: int) -> bool:
-        """Whether every member of what may be a struct lies inside it and has a name that is one."""
+        """Whether every member of what may be a struct lies inside it and has a possible name."""
         size = struct.unpack_from("<I", self._data, at + 8)[0]
         end = at + _RECORD.size + 12 * vlen
         if end > self._types_end or not 0 < size < 1 << 24:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 TAB = "    "
+EXPANDED = "expanded from"  # said of the call of a macro that an error is in
 
 
 class Source:
-    """Script text with a name. Offsets are 0-based; lines and columns are made only to print."""
+    """Script text with a name. Offsets are 0-based; lines and columns are made only to print.
 
-    def __init__(self, name: str, text: str) -> None:
-        self.name, self.text = name, text
+    `imported_by` is the `import` of another source that brought this one along.
+    """
+
+    def __init__(self, name: str, text: str, imported_by: Span | None = None) -> None:
+        self.name, self.text, self.imported_by = name, text, imported_by
 
     @cached_property
     def _starts(self) -> list[int]:
@@ -32,15 +37,23 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The half-open range [start, end) of a source."""
+    """The half-open range [start, end) of a source; `origin` is the macro call that put it there."""
 
     source: Source
     start: int
     end: int
+    origin: Span | None = None
 
     def to(self, other: Span) -> Span:
         """From the start of this span to the end of another."""
-        return Span(self.source, self.start, other.end)
+        return Span(self.source, self.start, other.end, self.origin)
+
+    def origins(self) -> Iterator[Span]:
+        """The macro calls and imports that led here, the nearest first."""
+        outer = self.origin or self.source.imported_by
+        if outer is not None:
+            yield outer
+            yield from outer.origins()
 
     @property
     def text(self) -> str:
@@ -78,6 +91,8 @@ class Diagnostic:
         parts = [f"{self.span.place}: {self.severity}: {self.message}", self.span.excerpt()]
         for span, message in self.context:
             parts += [f"{span.place}: {self.severity}: {message}", span.excerpt()]
+        for span in self.span.origins():
+            parts += [f"{span.place}: {self.severity}: {EXPANDED}", span.excerpt()]
         if self.hint:
             parts.append(f"HINT: {self.hint}")
         return "\n".join(parts)
@@ -101,7 +116,7 @@ class Reporter:
         self.warnings.append(Diagnostic(message, span, "WARNING", hint, context))
 
     def raise_errors(self) -> None:
-        """End the stage here if it found an error. Raises ScriptError with warnings after errors."""
+        """End the stage here if it found an error: raises ScriptError, warnings after errors."""
         if self.errors:
             raise ScriptError([*self.errors, *self.warnings])
 

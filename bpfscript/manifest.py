@@ -6,7 +6,7 @@ an object traces with full output and without the compiler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from bpfscript.diagnostics import Span
@@ -47,9 +47,15 @@ class Place:
     column: int  # 1-based
     end: int  # column after the last one
     text: str  # the script's line
+    origins: tuple[Place, ...] = ()  # macro calls and imports that led there, the nearest first
 
     @classmethod
     def at(cls, span: Span) -> Place:
+        here = cls._alone(span)
+        return replace(here, origins=tuple(map(cls._alone, span.origins())))
+
+    @classmethod
+    def _alone(cls, span: Span) -> Place:
         (line, column), (last, end) = map(span.source.position, (span.start, span.end))
         text = span.source.line(line)
         return cls(span.source.name, line, column, end if last == line else len(text) + 1, text)
@@ -59,8 +65,8 @@ class Place:
 class MapDef:
     """A BPF map. Names of the script's own start with `@`; ours with `.` (see `Internal`).
 
-    `key` is None for a scalar (`@x`), whose one entry has the uint32 key 0. With `labels` the map is an
-    array: slot i stands for the key labels[i], and each value is followed by a uint64 that is
+    `key` is None for a scalar (`@x`), whose one entry has the uint32 key 0. With `labels` the map
+    is an array: slot i stands for the key labels[i], and each value is followed by a uint64 that is
     non-zero once the entry exists. `declared`: it came from `let @x = hash(n)`.
     """
 
@@ -124,7 +130,7 @@ class Attach:
 
 @dataclass(slots=True)
 class ProbeInfo:
-    """A program and where it goes. `matches` probes are served by the `attachments`, which may be fewer."""
+    """A program and where it goes. Fewer attachments may serve more matches."""
 
     program: str
     attachments: tuple[Attach, ...]
@@ -203,10 +209,10 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class Relocation:
-    """`instruction` (index) is the ld_imm64 or call that needs the address of `map` (+ `addend`) or `function`.
+    """The ld_imm64 or call at slot `instruction` needs an address: of `name`, plus `addend`.
 
-    kind: map (the map's descriptor), map_value (address inside its first value), call (BPF to BPF, imm is
-    relative), callback (ld_imm64 of a function's address), kfunc.
+    kind: map (the map's descriptor), map_value (address inside its first value), call (BPF to BPF,
+    imm is relative), callback (ld_imm64 of a function's address), kfunc.
     """
 
     instruction: int
@@ -242,7 +248,7 @@ class CodeFunction:
 
 @dataclass(slots=True)
 class Program:
-    """What BPF_PROG_LOAD takes: the entry function, then every function that it reaches by relocation."""
+    """What BPF_PROG_LOAD takes: an entry function, then all that it reaches by relocation."""
 
     name: str
     type: ProgramType

@@ -1,7 +1,7 @@
 """The machine a script is compiled for, as data.
 
-The compiler asks a `Target` and nothing else about a machine: `runtime.live_target` answers from this kernel,
-lazily; `RecordedTarget` from memory, for tests and for machines that are not this one.
+The compiler asks a `Target` and nothing else about a machine: `runtime.live_target` answers from
+this kernel, lazily; `RecordedTarget` from memory, for tests and for machines that are not this one.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Target(Protocol):
         """Whether the kernel has `feature`, one of `FEATURES`."""
 
     def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
-        """(category, event) of the tracepoints whose parts match the patterns, sorted. `*` is the wildcard."""
+        """(category, event) of the tracepoints whose parts match the patterns (`*`), sorted."""
 
     def tracepoint_format(self, category: str, event: str) -> str | None:
         """Text of the event's `format` file, or None if there is no such tracepoint."""
@@ -60,7 +60,7 @@ class Target(Protocol):
         """Raw tracepoints whose name matches the pattern, sorted."""
 
     def kernel_functions(self, pattern: str) -> list[tuple[str, str]]:
-        """(module, name) of traceable kernel functions that match, sorted; module is "" for vmlinux."""
+        """(module, name) of matching traceable kernel functions, sorted; module "" is vmlinux."""
 
     def kernel_symbol(self, name: str) -> int | None:
         """Address of a kernel symbol, or None."""

@@ -268,11 +268,15 @@ class Unsupported:
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """A value that only maps hold, one per CPU, merged when read. Layout, all uint64/int64:
+    """A value that only maps hold, one per CPU, merged when read.
 
-    count, sum: total | min, max: value, is_set | avg, stats: total, count |
-    hist: 65·2^k + 2 buckets, params (k,) | lhist: (max-min)/step + 2 buckets, params (min, max, step) |
-    tseries: num × (epoch, value, count), params (interval_ns, num, agg index)
+    Layout, all uint64 or int64:
+    count, sum  total
+    min, max    value, is_set
+    avg, stats  total, count
+    hist        65·2^k + 2 buckets; params (k,)
+    lhist       (max - min) / step + 2 buckets; params (min, max, step)
+    tseries     num × (epoch, value, count); params (interval_ns, num, index in TSERIES_AGGREGATES)
     """
 
     name: AggregateName
@@ -307,7 +311,8 @@ class Aggregate:
 
 Type = (
     Int | Bool | String | Buffer | Pointer | Array | Struct | Tuple | Record | Stack | Symbol
-    | Username | Timestamp | TimestampMode | Mac | Inet | CgroupPath | Void | Unsupported | Aggregate
+    | Username | Timestamp | TimestampMode | Mac | Inet | CgroupPath | Void | Unsupported
+    | Aggregate
 )  # fmt: skip
 
 INT8, INT16, INT32, INT64 = (Int(b, True) for b in (8, 16, 32, 64))

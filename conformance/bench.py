@@ -1,8 +1,8 @@
-"""Time and memory beside upstream's, both measured in this run, interleaved; prints ratios and asserts nothing.
+"""Time and memory beside upstream's, both measured in this run, interleaved. Asserts nothing.
 
     python -m conformance.bench [RUNS]
 
-Wants a quiet machine. RUNS (10): of the short rows; the rows that take upstream long run a third of that.
+Wants a quiet machine. RUNS (10) of the short rows; those that take upstream long run a third.
 """
 
 from __future__ import annotations
@@ -32,10 +32,13 @@ class Row:
 ROWS = (
     Row("start: begin, exit", ("-e", "BEGIN { exit(); }")),
     Row("start: kernel struct", ("-e", "BEGIN { printf(\"%d\\n\", curtask.pid); exit(); }")),
-    Row("start: one tracepoint", ("-e", "tracepoint:sched:sched_switch { @ = count(); } interval:ms:1 { exit(); }")),
+    Row(
+        "start: one tracepoint",
+        ("-e", "t:sched:sched_switch { @ = count(); } interval:ms:1 { exit(); }"),
+    ),
     Row(
         "lab's first script",
-        ("-e", "tracepoint:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:1 { exit(); }"),
+        ("-e", "t:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:1 { exit(); }"),
         tracing=1.0,
         slow=True,
     ),
@@ -76,11 +79,13 @@ def main() -> None:
             (median(s for s, _ in results), median(m for _, m in results))
             for results in seen.values()
         )
-        print(
-            f"{row.name:<24}{theirs:>10.3f} s {theirs_memory:>4.0f} MiB{ours:>10.3f} s {ours_memory:>4.0f} MiB"
+        columns = (
+            f"{row.name:<24}",
+            f"{theirs:>10.3f} s {theirs_memory:>4.0f} MiB",
+            f"{ours:>10.3f} s {ours_memory:>4.0f} MiB",
             f"{ours / theirs:>8.2f}{ours_memory / theirs_memory:>8.2f}",
-            flush=True,
         )
+        print("".join(columns), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The state of lowering one function, and how typed values live in IR.
 
-Scalars (integers, booleans, pointers as addresses, and what is one of them underneath) are IR integers; a boolean is
-i1 in registers and one byte in memory. Everything else is a pointer to memory that holds the value, not to be written.
+Scalars (integers, booleans, pointers as addresses, and what is one of them underneath) are IR
+integers; a boolean is i1 in registers and one byte in memory. Everything else is a pointer to
+memory that holds the value, not to be written.
 """
 
 from __future__ import annotations

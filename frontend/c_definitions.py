@@ -1,7 +1,7 @@
 """C definitions of a script (structs, unions, enums, #define, #include), parsed by libclang.
 
-The text is parsed as the file `definitions.h` with its lines where the script has them, so that clang's
-messages point at the script.
+The text is parsed as the file `definitions.h` with its lines where the script has them, so that
+clang's messages point at the script.
 """
 
 from __future__ import annotations

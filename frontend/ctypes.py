@@ -1,4 +1,4 @@
-"""C types by name: what the script defines itself, then the kernel's BTF, then what every C program knows."""
+"""C types by name: the script's own, then the kernel's BTF, then what every C program knows."""
 
 from __future__ import annotations
 
@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
 BASIC: dict[str, Type] = {
     "void": VOID, "bool": BOOL, "_Bool": BOOL, "char": INT8, "signed char": INT8, "short": INT16,
-    "int": INT32, "long": INT64, "long long": INT64, "unsigned char": UINT8, "unsigned short": UINT16,
-    "unsigned int": UINT32, "unsigned": UINT32, "unsigned long": UINT64, "unsigned long long": UINT64,
-    "int8_t": INT8, "int16_t": INT16, "int32_t": INT32, "int64_t": INT64, "uint8_t": UINT8,
+    "int": INT32, "long": INT64, "long long": INT64, "unsigned char": UINT8,
+    "unsigned short": UINT16, "unsigned int": UINT32, "unsigned": UINT32,
+    "unsigned long": UINT64,
+    "unsigned long long": UINT64, "int8_t": INT8, "int16_t": INT16, "int32_t": INT32, "int64_t": INT64,
+    "uint8_t": UINT8,
     "uint16_t": UINT16, "uint32_t": UINT32, "uint64_t": UINT64, "s8": INT8, "s16": INT16,
     "s32": INT32, "s64": INT64, "u8": UINT8, "u16": UINT16, "u32": UINT32, "u64": UINT64,
     "__s8": INT8, "__s16": INT16, "__s32": INT32, "__s64": INT64, "__u8": UINT8, "__u16": UINT16,
@@ -46,7 +48,7 @@ BASIC: dict[str, Type] = {
     "off_t": INT64, "umode_t": UINT16, "mode_t": UINT16, "dev_t": UINT32, "gfp_t": UINT32,
     "sector_t": UINT64, "ino_t": UINT64,
 }  # fmt: skip
-"""Names that mean the same on every 64-bit Linux; asked last, so that BTF and the script can differ."""
+"""Names that mean the same on every 64-bit Linux."""
 
 _SUGARED = ("typedef", "const", "volatile", "restrict", "type_tag", "var")
 
@@ -156,7 +158,7 @@ class CTypes:
             return Unsupported(0)
         match record.kind:
             case "int":
-                bits, signed, boolean = btf.integer(record)
+                _, signed, boolean = btf.integer(record)
                 if boolean:
                     return BOOL
                 if record.size not in (1, 2, 4, 8):

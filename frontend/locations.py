@@ -35,7 +35,7 @@ Lower = Callable[[Body, nodes.Expr], Value]
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A value of `type` at pointer + offset. `bits`: a bitfield, `bit_offset` from the lowest bit."""
+    """A value of `type` at pointer + offset; a bitfield of `bits`, `bit_offset` from the lowest."""
 
     pointer: Value
     offset: int
@@ -119,7 +119,7 @@ def is_args(node: nodes.Node) -> bool:
 
 
 def remote_pointer(body: Body, address: Value, type: Type) -> Value:
-    """An address as a pointer into the space its type says, or the default of this kind of probe."""
+    """An address as a pointer into the space of its type, or the default of this kind of probe."""
     space = type.space if isinstance(type, Pointer) else "none"
     if space == "none":
         space = "user" if PROBES[body.instance.kind].space == "user" else "kernel"

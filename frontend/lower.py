@@ -1,4 +1,4 @@
-"""Checked script → ir.Module: one function a program, maps, events. Expressions and statements are in lower_*.py."""
+"""Checked script → ir.Module: one function a program, maps, events. The rest is in lower_*.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Expressions → IR. `lower` gives a value of the type the checker found, `lower_as` one of a wider type."""
+"""Expressions → IR: `lower` to the type that the checker found, `lower_as` to a wider one."""
 
 from __future__ import annotations
 
@@ -220,7 +220,8 @@ def _target_type(body: Body, target: nodes.Variable | nodes.Map) -> Type:
 
 
 _ARITHMETIC = {
-    "+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl", ">>": "lshr",
+    "+": "add", "-": "sub", "*": "mul", "&": "and", "|": "or", "^": "xor", "<<": "shl",
+    ">>": "lshr",
 }  # fmt: skip
 _COMPARE = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "lt", ">=": "le"}
 
@@ -336,10 +337,7 @@ def _choose(
         b.branch(condition(body, test), yes, no)
     for arm, node in ((yes, then), (no, otherwise)):
         body.start(arm)
-        if node is None:
-            value = body.coerce(tested, test_type, type)
-        else:
-            value = _arm(body, node, type)
+        value = _arm(body, node, type) if node else body.coerce(tested, test_type, type)
         if body.open:
             args = () if void else (value if is_scalar(type) else body.in_memory(value, type),)
             b.jump(join, *args)

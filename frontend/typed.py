@@ -72,7 +72,7 @@ class Instance:
     names: tuple[str, ...]  # `probe` of each match, by probe id
     arguments: dict[str, Argument] | None = None  # what `args` has; None: no `args` here
     args_type: Struct | None = None
-    # Raw syscall tracepoints: syscall number -> probe id, and which raw tracepoint ("enter", "exit").
+    # Raw syscall tracepoints: syscall number -> probe id, and which raw tracepoint it is.
     syscalls: dict[int, int] = field(default_factory=dict)
     syscall_side: Literal["", "enter", "exit"] = ""
 

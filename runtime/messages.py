@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TextIO
 
-from bpfscript.diagnostics import TAB
+from bpfscript.diagnostics import EXPANDED, TAB
 from bpfscript.manifest import Place
 
 _RED, _YELLOW, _RESET = "\033[31m", "\033[33m", "\033[0m"
@@ -60,12 +60,19 @@ class Messages:
 
     def error(self, message: str, place: Place | None = None) -> None:
         self._say("ERROR", _RED, message, place)
+        self._origins("ERROR", _RED, place)
 
     def warning(self, message: str, place: Place | None = None, *, show: bool = False) -> None:
         """show: with the script's line."""
         self._say("WARNING", _YELLOW, message, place)
         if show and place:
             self.line(excerpt(place))
+        self._origins("WARNING", _YELLOW, place)
+
+    def _origins(self, severity: str, colour: str, place: Place | None) -> None:
+        for origin in place.origins if place else ():
+            self._say(severity, colour, EXPANDED, origin)
+            self.line(excerpt(origin))
 
     def _say(self, severity: str, colour: str, message: str, place: Place | None) -> None:
         where = f"{location(place)}: " if place else ""

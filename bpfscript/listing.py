@@ -1,0 +1,257 @@
+"""`-l`: names of what can be traced, of what a script traces, and of types; with their contents.
+
+    tracepoint:sched:sched_wakeup
+        char comm[16]
+        pid_t pid
+
+A pattern is looked up as an attach point is, except where attach points take no wildcards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from bpfscript.btf import Kind
+from bpfscript.c_text import declaration, definition, parameters, result
+from bpfscript.diagnostics import Reporter, Source, Span
+from bpfscript.frontend import resolve_kernel, resolve_other, resolve_timed, resolve_user
+from bpfscript.frontend.attach_points import split
+from bpfscript.frontend.nodes import Probe, Program
+from bpfscript.frontend.probes import (
+    ALIASES,
+    EVENT_ALIASES,
+    HARDWARE,
+    PROBES,
+    SOFTWARE,
+    UNITS,
+    ProbeKind,
+)
+from bpfscript.frontend.resolve import points
+from bpfscript.frontend.resolve_base import Match, Point, Search
+from bpfscript.frontend.typed import Limits, Options
+from bpfscript.target import MachineError, Target, matches
+
+_RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
+    "begin": resolve_other.plain,
+    "end": resolve_other.plain,
+    "test": resolve_other.named,
+    "bench": resolve_other.named,
+    "kprobe": resolve_kernel.kprobe,
+    "kretprobe": resolve_kernel.kprobe,
+    "tracepoint": resolve_kernel.tracepoint,
+    "rawtracepoint": resolve_kernel.rawtracepoint,
+    "uprobe": resolve_user.uprobe,
+    "uretprobe": resolve_user.uprobe,
+    "profile": resolve_timed.timer,
+    "interval": resolve_timed.timer,
+    "software": resolve_timed.counter,
+    "hardware": resolve_timed.counter,
+}
+_COUNTED = {
+    "interval": tuple(UNITS),
+    "profile": tuple(UNITS),
+    "software": (*SOFTWARE, *(a for a, name in EVENT_ALIASES.items() if name in SOFTWARE)),
+    "hardware": (*HARDWARE, *(a for a, name in EVENT_ALIASES.items() if name in HARDWARE)),
+}
+"""First parts of the kinds whose last part is a number."""
+
+_SILENT = ("begin", "end", "self")  # of a script, not worth a line
+_ITERATOR, _NOT_ITERATOR = "bpf_iter__", "__safe_trusted"
+_TYPES: dict[str, tuple[Kind, ...]] = {
+    "struct": ("struct",),
+    "union": ("union",),
+    "enum": ("enum", "enum64"),
+}
+_INDENT = "    "
+
+
+class Listing:
+    """Lists what a target has.
+
+    markers: (provider, name) of the USDT probes of an ELF file
+    warn: takes a line about what could not be listed
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        options: Options,
+        markers: Callable[[str], list[tuple[str, str]]],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._target, self._options = target, options
+        self._markers, self._warn = markers, warn
+
+    def patterns(self, text: str, verbose: bool = False) -> Iterator[str]:
+        """Lines for a comma list of patterns; each one's matches are sorted."""
+        for pattern in text.split(","):
+            keyword, _, name = pattern.strip().partition(" ")
+            if keyword in _TYPES and name:
+                yield from self._types(keyword, name.strip(), verbose)
+            else:
+                yield from self._shown(self._pattern(pattern.strip()), verbose)
+
+    def program(self, program: Program, verbose: bool = False) -> Iterator[str]:
+        """Lines for the probes of a script, in its order. Raises ScriptError."""
+        report = Reporter()
+        search = Search(self._target, self._options, Limits(), report)
+        found: list[str] = []
+        for probe in program.items:
+            if isinstance(probe, Probe):
+                for attach_point in probe.attach_points:
+                    for point in points(attach_point, search):
+                        if point.kind.name not in _SILENT:
+                            found += self._names(point, search)
+        report.raise_errors()
+        yield from self._shown(dict.fromkeys(found), verbose)
+
+    def _shown(self, names: Iterator[str] | dict[str, None], verbose: bool) -> Iterator[str]:
+        for name in names:
+            yield name
+            if verbose:
+                yield from (f"{_INDENT}{line}" for line in self._contents(name))
+
+    def _pattern(self, pattern: str) -> Iterator[str]:
+        word, *parts = split(pattern if ":" in pattern else f"*:{pattern}")
+        span = Span(Source("pattern", pattern), 0, len(pattern))
+        kinds = self._kinds(word, parts)
+        if not kinds:
+            self._warn(f"no kind of probe matches '{word}'")
+        for kind in kinds:
+            if kind.name == "tracepoint" and len(parts) == 1:
+                parts = ["*", *parts]
+            search = Search(self._target, self._options, Limits(), Reporter())
+            try:
+                names = sorted(set(self._names(Point(kind, tuple(parts), span), search)))
+            except MachineError as error:
+                if "*" not in word:
+                    raise
+                self._warn(str(error))
+                continue
+            if not names and "*" not in word:
+                for diagnostic in search.report.errors:
+                    self._warn(diagnostic.message)
+            yield from names
+
+    def _kinds(self, word: str, parts: list[str]) -> list[ProbeKind]:
+        """Rows of the table that a word names; all of a family for a wildcard."""
+        if "*" not in word:
+            row = ALIASES.get(word) or PROBES.get(word.lower())
+            return [row] if row else []
+        families = ["user"] if "/" in parts[0] else ["kernel"]
+        families += ["user"] if self._options.pid is not None else []
+        rows = (row for row in PROBES.values() if row.listed in families)
+        return sorted(
+            (row for row in rows if matches(word.lower(), row.name)), key=lambda row: row.name
+        )
+
+    def _names(self, point: Point, search: Search) -> list[str]:
+        kind = point.kind.name
+        is_pattern = point.span.source.name == "pattern"
+        if kind in _COUNTED and is_pattern:
+            found = [name for name in _COUNTED[kind] if matches(point.parts[0], name)]
+            return [f"{kind}:{name}:" for name in found]
+        if kind == "self":
+            signal = "signal:SIGUSR1"
+            return [f"self:{signal}"] if matches(":".join(point.parts), signal) else []
+        if lister := _LISTERS.get(kind):
+            return list(lister(self, point))
+        if kind not in _RESOLVERS or not self._fits(point):
+            return []
+        names = [match.attach.name for match in _RESOLVERS[kind](point, search)]
+        if kind in _COUNTED or kind in ("test", "bench"):
+            return [":".join(name.split(":")[:2]) + ":" for name in names]
+        return names
+
+    def _fits(self, point: Point) -> bool:
+        alone = len(point.parts) == 1 and self._options.pid is not None
+        return len(point.parts) in point.kind.parts or (point.kind.listed == "user" and alone)
+
+    def _trampolines(self, point: Point) -> Iterator[str]:
+        """fentry and fexit: traceable functions with a type. Modules have theirs elsewhere."""
+        *module, function = point.parts
+        btf = self._target.btf
+        if not btf or not self._target.has("fentry") or not matches(*(module or ["*"]), "vmlinux"):
+            return
+        named = [name for owner, name in self._target.kernel_functions(function) if not owner]
+        if "*" in function:
+            typed = {type.name for type in btf.all("func")}
+            named = [name for name in named if name in typed]
+        for name in named:
+            if "*" in function or btf.find(name, "func"):
+                yield f"{point.kind.name}:vmlinux:{name}"
+
+    def _iterators(self, point: Point) -> Iterator[str]:
+        btf = self._target.btf
+        if not btf or not self._target.has("iter"):
+            return
+        for type in btf.all("struct"):
+            name = type.name.removeprefix(_ITERATOR)
+            if name != type.name and not name.endswith(_NOT_ITERATOR):
+                if matches(point.parts[0], name):
+                    yield f"iter:{name}"
+
+    def _usdt(self, point: Point) -> Iterator[str]:
+        """`path:[provider:]name`, of the files that a process has mapped if no path is given."""
+        *path, name = point.parts
+        provider = path.pop() if len(path) == 2 else "*"
+        if (not path or path[0] in ("", "*")) and self._options.pid is not None:
+            path = [f"/proc/{self._options.pid}/maps"]
+        for file in self._target.user_file(path[0]) if path else []:
+            for marker in self._markers(file):
+                if matches(provider, marker[0]) and matches(name, marker[1]):
+                    yield ":".join(("usdt", file, *marker))
+
+    def _types(self, keyword: str, pattern: str, verbose: bool) -> Iterator[str]:
+        btf = self._target.btf
+        if btf is None:
+            raise MachineError("this kernel has no BTF: its types are not known")
+        kinds = _TYPES[keyword]
+        if "*" in pattern:
+            named = {t.name: t for t in btf.all(*kinds) if t.name and matches(pattern, t.name)}
+        else:
+            exact = btf.find(pattern, *kinds)
+            named = {pattern: exact} if exact else {}
+        for name, type in sorted(named.items()):
+            yield f"vmlinux: {definition(btf, type)};\n" if verbose else f"{keyword} {name}"
+
+    def _contents(self, name: str) -> list[str]:
+        """What a probe's body may read of its event, as C text."""
+        kind, *parts = name.split(":")
+        if kind == "tracepoint":
+            return _fields(self._target.tracepoint_format(*parts) or "")
+        if kind in ("uprobe", "uretprobe"):
+            self._warn(f"{name}: parameters of user functions are not shown")
+        btf = self._target.btf
+        if btf is None or kind not in ("kprobe", "kretprobe", "fentry", "fexit", "rawtracepoint", "iter"):  # fmt: skip
+            return []
+        if kind == "iter":
+            context = btf.find(f"{_ITERATOR}{parts[0]}", "struct")
+            members = btf.members(context) if context else []
+            return [f"{declaration(btf, m.type)} {m.name}" for m in members if m.name]
+        if kind == "rawtracepoint":  # the first parameter is the tracer's own
+            given = parameters(btf, f"__traceiter_{parts[-1]}")[1:]
+            return [f"{type} {parameter}" for type, parameter in given]
+        function = parts[-1].partition("+")[0]
+        given = parameters(btf, function) if kind != "kretprobe" else []
+        lines = [
+            f"{type} {f'arg{index}' if kind == 'kprobe' else parameter}"
+            for index, (type, parameter) in enumerate(given)
+        ]
+        returned = result(btf, function) if kind in ("kretprobe", "fexit") else None
+        return [*lines, f"{returned} retval"] if returned else lines
+
+
+_LISTERS: dict[str, Callable[[Listing, Point], Iterator[str]]] = {
+    "fentry": Listing._trampolines,
+    "fexit": Listing._trampolines,
+    "iter": Listing._iterators,
+    "usdt": Listing._usdt,
+}
+
+
+def _fields(text: str) -> list[str]:
+    """Declarations of a tracepoint's `format`, without those that all events share."""
+    lines = (line.strip() for line in text.splitlines())
+    fields = (line[len("field:") :].partition(";")[0] for line in lines if line[:6] == "field:")
+    return [f for f in fields if not f.split()[-1].startswith("common_")]
