@@ -1,9 +1,9 @@
 """Types of the kernel as C text: declarations, definitions, parameters of functions.
 
-    struct list_head {
-    	struct list_head *next;
-    	struct list_head *prev;
-    };
+struct list_head {
+    struct list_head *next;
+    struct list_head *prev;
+};
 """
 
 from __future__ import annotations
@@ -71,6 +71,17 @@ def result(btf: Btf, function: str) -> str | None:
     if found is None or not (returned := btf.type(found.to).to):
         return None
     return declaration(btf, returned)
+
+
+def members(btf: Btf, type: BtfType) -> list[tuple[str, str]]:
+    """(type, name) of a struct's members, those of unnamed structs inside among them."""
+    found: list[tuple[str, str]] = []
+    for member in btf.members(type):
+        if member.name:
+            found.append((declaration(btf, member.type), member.name))
+        elif (inner := btf.type(member.type)).kind in ("struct", "union"):
+            found += members(btf, inner)
+    return found
 
 
 def _is_pointer(btf: Btf, number: int) -> bool:

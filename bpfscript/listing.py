@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from bpfscript.btf import Kind
-from bpfscript.c_text import declaration, definition, parameters, result
+from bpfscript.c_text import definition, members, parameters, result
 from bpfscript.diagnostics import Reporter, Source, Span
 from bpfscript.frontend import resolve_kernel, resolve_other, resolve_timed, resolve_user
 from bpfscript.frontend.attach_points import split
@@ -32,8 +32,6 @@ from bpfscript.frontend.typed import Limits, Options
 from bpfscript.target import MachineError, Target, matches
 
 _RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
-    "begin": resolve_other.plain,
-    "end": resolve_other.plain,
     "test": resolve_other.named,
     "bench": resolve_other.named,
     "kprobe": resolve_kernel.kprobe,
@@ -55,6 +53,7 @@ _COUNTED = {
 }
 """First parts of the kinds whose last part is a number."""
 
+_TYPED = ("kprobe", "kretprobe", "fentry", "fexit", "rawtracepoint", "iter")  # by the kernel's BTF
 _SILENT = ("begin", "end", "self")  # of a script, not worth a line
 _ITERATOR, _NOT_ITERATOR = "bpf_iter__", "__safe_trusted"
 _TYPES: dict[str, tuple[Kind, ...]] = {
@@ -118,11 +117,11 @@ class Listing:
         if not kinds:
             self._warn(f"no kind of probe matches '{word}'")
         for kind in kinds:
-            if kind.name == "tracepoint" and len(parts) == 1:
-                parts = ["*", *parts]
+            any_category = ["*"] if kind.name == "tracepoint" and len(parts) == 1 else []
+            point = Point(kind, (*any_category, *parts), span)
             search = Search(self._target, self._options, Limits(), Reporter())
             try:
-                names = sorted(set(self._names(Point(kind, tuple(parts), span), search)))
+                names = sorted(set(self._names(point, search)))
             except MachineError as error:
                 if "*" not in word:
                     raise
@@ -151,6 +150,8 @@ class Listing:
         if kind in _COUNTED and is_pattern:
             found = [name for name in _COUNTED[kind] if matches(point.parts[0], name)]
             return [f"{kind}:{name}:" for name in found]
+        if kind in ("begin", "end"):
+            return [kind]
         if kind == "self":
             signal = "signal:SIGUSR1"
             return [f"self:{signal}"] if matches(":".join(point.parts), signal) else []
@@ -169,9 +170,9 @@ class Listing:
 
     def _trampolines(self, point: Point) -> Iterator[str]:
         """fentry and fexit: traceable functions with a type. Modules have theirs elsewhere."""
-        *module, function = point.parts
-        btf = self._target.btf
-        if not btf or not self._target.has("fentry") or not matches(*(module or ["*"]), "vmlinux"):
+        *modules, function = point.parts
+        btf, module = self._target.btf, modules[0] if modules else "*"
+        if not btf or not self._target.has("fentry") or not matches(module, "vmlinux"):
             return
         named = [name for owner, name in self._target.kernel_functions(function) if not owner]
         if "*" in function:
@@ -187,9 +188,9 @@ class Listing:
             return
         for type in btf.all("struct"):
             name = type.name.removeprefix(_ITERATOR)
-            if name != type.name and not name.endswith(_NOT_ITERATOR):
-                if matches(point.parts[0], name):
-                    yield f"iter:{name}"
+            listed = name != type.name and not name.endswith(_NOT_ITERATOR)
+            if listed and matches(point.parts[0], name):
+                yield f"iter:{name}"
 
     def _usdt(self, point: Point) -> Iterator[str]:
         """`path:[provider:]name`, of the files that a process has mapped if no path is given."""
@@ -223,12 +224,11 @@ class Listing:
         if kind in ("uprobe", "uretprobe"):
             self._warn(f"{name}: parameters of user functions are not shown")
         btf = self._target.btf
-        if btf is None or kind not in ("kprobe", "kretprobe", "fentry", "fexit", "rawtracepoint", "iter"):  # fmt: skip
+        if btf is None or kind not in _TYPED:
             return []
         if kind == "iter":
             context = btf.find(f"{_ITERATOR}{parts[0]}", "struct")
-            members = btf.members(context) if context else []
-            return [f"{declaration(btf, m.type)} {m.name}" for m in members if m.name]
+            return [f"{type} {member}" for type, member in members(btf, context)] if context else []
         if kind == "rawtracepoint":  # the first parameter is the tracer's own
             given = parameters(btf, f"__traceiter_{parts[-1]}")[1:]
             return [f"{type} {parameter}" for type, parameter in given]

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+COMPILER, OTHERS, ABSENT = "Compiler", "Others", ""
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A row of the table. `value` names what it takes, "" for a switch."""
+    """A row of the table.
+
+    value: what it takes; "" for a switch
+    group: where the help has it; ABSENT: bpftrace's, refused here, and `text` is the hint
+    means: the option that this is another name of; the help has only that one
+    """
 
     long: str
     short: str
     value: str
     text: str
     group: str = "Options"
+    means: str = ""
 
 
 OPTIONS = (
     Option("", "e", "PROGRAM", "run this program text"),
-    Option(
-        "list", "l", "", "list probes that match, or those of a script; with -v their arguments"
-    ),
+    Option("list", "l", "", "list probes that match, or those of a script; -v: with arguments"),
     Option("cmd", "c", "COMMAND", "start this command, trace it, end with it"),
     Option("pid", "p", "PID", "trace this process only, end with it"),
     Option("output", "o", "FILE", "write what the script prints to FILE"),
-    Option("format", "f", "FORMAT", "text or json"),
+    Option("", "f", "FORMAT", "output format: text, json"),
     Option("", "B", "MODE", "output buffering: line, full, none"),
     Option("quiet", "q", "", "say nothing of one's own"),
-    Option("verbose", "v", "", "say what is done"),
+    Option("verbose", "v", "", "with -l: show arguments and definitions"),
     Option("warnings", "k", "", "report failed reads and map look-ups at run time"),
     Option("no-warnings", "", "", "report no warnings"),
     Option("unsafe", "", "", "allow system(), signal() and their kin"),
@@ -35,16 +41,30 @@ OPTIONS = (
     Option("include", "", "FILE", "C header to include first; repeatable"),
     Option("", "I", "DIR", "where to look for C headers; repeatable"),
     Option("probe-filter", "", "REGEX", "keep only probes whose name matches"),
+    Option("traceable-functions", "", "FILE", "read the kernel's traceable functions from FILE"),
     Option(
-        "debug", "d", "STAGE", "print a stage: nodes types ir opt legal llvm asm elf", "Compiler"
+        "no-feature", "", "NAME[,NAME]", "do without kprobe_multi, kprobe_session, uprobe_multi"
     ),
-    Option("emit", "", "FILE", "write the ELF object and stop", "Compiler"),
-    Option("backend", "", "NAME", "code generator: llvm", "Compiler"),
-    Option("verify-ir", "", "", "check the IR after every pass", "Compiler"),
-    Option("no-optimise", "", "", "leave out the optimising passes", "Compiler"),
-    Option("info", "", "", "tell what this kernel offers", "Others"),
-    Option("help", "h", "", "show this", "Others"),
-    Option("version", "V", "", "show the version", "Others"),
+    Option("fmt", "", "", "print the script in its standard form", COMPILER),
+    Option("test", "", "", "run the test probes", COMPILER),
+    Option("bench", "", "", "run the bench probes", COMPILER),
+    Option("mode", "", "MODE", "codegen (compile only), format, test, bench", COMPILER),
+    Option("debug", "d", "STAGE[,STAGE]", "print nodes types ir opt legal llvm asm elf", COMPILER),
+    Option("emit", "", "FILE", "write the ELF object and stop", COMPILER),
+    Option("emit-elf", "", "FILE", "", COMPILER, means="emit"),
+    Option("emit-llvm", "", "FILE", "write LLVM IR to FILE.original.ll", COMPILER),
+    Option("backend", "", "NAME", "code generator: llvm", COMPILER),
+    Option("verify-ir", "", "", "check the IR after every pass", COMPILER),
+    Option("verify-llvm-ir", "", "", "", COMPILER, means="verify-ir"),
+    Option("no-optimise", "", "", "leave out the optimising passes", COMPILER),
+    Option("info", "", "", "tell what this kernel offers", OTHERS),
+    Option("help", "h", "", "show this", OTHERS),
+    Option("version", "V", "", "show the version", OTHERS),
+    Option("btf", "b", "", "", OTHERS, means="btf"),  # BTF is always used
+    Option("aot", "", "FILE", "--emit FILE writes a BPF object", ABSENT),
+    Option("debuginfo", "", "DIR", "debug information is looked for in the usual places", ABSENT),
+    Option("dwarf-pid", "", "PID", "stacks are walked by frame pointers", ABSENT),
+    Option("usdt-file-activation", "", "", "the kernel counts who uses a USDT probe", ABSENT),
 )
 
 
@@ -57,21 +77,27 @@ class Command:
     """A command line, understood. `flags` by long name, or short where there is no long one."""
 
     flags: dict[str, list[str]] = field(default_factory=dict)
-    words: list[str] = field(
-        default_factory=list
-    )  # FILE (unless -e or -l), then positional parameters
+    # FILE (unless -e or -l), then positional parameters
+    words: list[str] = field(default_factory=list)
     named: dict[str, str] = field(default_factory=dict)  # --name[=value] after `--`
 
     def has(self, name: str) -> bool:
         return name in self.flags
 
-    def last(self, name: str, default: str | None = None) -> str | None:
+    def all(self, name: str) -> list[str]:
+        """Its values, in order; those of a switch are empty."""
+        return self.flags.get(name, [])
+
+    def last(self, name: str) -> str | None:
         """The value given last."""
-        return self.flags[name][-1] if name in self.flags else default
+        return self.flags[name][-1] if name in self.flags else None
 
 
 def parse(words: list[str]) -> Command:
-    """Split a command line as getopt_long does: options anywhere, `--` ends them. Raises UsageError."""
+    """Split a command line as getopt_long does: options anywhere, `--` ends them.
+
+    Raises UsageError.
+    """
     from getopt import GetoptError, gnu_getopt
 
     own, after = words, []
@@ -84,15 +110,15 @@ def parse(words: list[str]) -> Command:
         given, rest = gnu_getopt(own, short, long)
     except GetoptError as error:
         raise UsageError(str(error)) from error
-    names = {f"-{o.short}": o.long or o.short for o in OPTIONS if o.short}
-    names |= {f"--{o.long}": o.long for o in OPTIONS if o.long}
+    names = {f"-{o.short}": o.means or o.long or o.short for o in OPTIONS if o.short}
+    names |= {f"--{o.long}": o.means or o.long for o in OPTIONS if o.long}
     command = Command(words=rest)
     for flag, value in given:
         command.flags.setdefault(names[flag], []).append(value)
     for word in after:
         if word.startswith("--"):
-            name, _, value = word[2:].partition("=")
-            command.named[name] = value if "=" in word else "true"
+            name, equals, value = word[2:].partition("=")
+            command.named[name] = value if equals else "true"
         else:
             command.words.append(word)
     return command
@@ -103,17 +129,19 @@ def usage(program: str) -> str:
     lines = [
         f"USAGE: {program} [options] FILE [parameters]",
         f"       {program} [options] -e 'PROGRAM' [parameters]",
-        f"       {program} -l [PATTERN]",
+        f"       {program} -l [PATTERN | FILE]",
+        "       - as FILE reads standard input; parameters with a name follow `--`: --name=value",
     ]
-    for group in dict.fromkeys(o.group for o in OPTIONS):
+    shown = [o for o in OPTIONS if o.group != ABSENT and not o.means]
+    for group in dict.fromkeys(o.group for o in shown):
         lines += ["", f"{group}:"]
-        for o in OPTIONS:
+        for o in shown:
             if o.group == group:
                 short = f"-{o.short}" if o.short else "  "
                 long = f"--{o.long}" if o.long else ""
                 comma = "," if o.short and o.long else " "
-                left = f"{short}{comma} {long} {o.value}".rstrip()
-                lines.append(f"    {left:<26} {o.text}")
+                left = f"{short}{comma} {long}".rstrip() + f" {o.value}"
+                lines.append(f"    {left:<30} {o.text}")
     lines += [
         "",
         "Examples:",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
+    from bpfscript.types import Field, Struct, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,49 @@ class UserSymbol:
     address: int
     size: int
     offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsdtProbe:
+    """One location of a static probe in an ELF file. Its arguments are still text."""
+
+    provider: str
+    name: str
+    address: int
+    offset: int  # in the file, of its instruction
+    semaphore: int  # in the file, of the counter of those who trace it; 0: it has none
+    arguments: str  # as the assembler wrote them: `-4@%edi 8@-16(%rbp)`
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionType:
+    """Parameters (name, type) in their order. C++ objects passed by reference show as pointers."""
+
+    parameters: tuple[tuple[str, Type], ...]
+    result: Type
+
+
+class DebugInfo(Protocol):
+    """What the debug information of a file tells. The space of its pointers is "none".
+
+    Structs and enums have names as in the source (`struct S`), where these are theirs alone in the
+    file. May raise MachineError for damaged data.
+    """
+
+    def function(self, address: int) -> FunctionType | None:
+        """Type of the function that starts at an address of the file, or None."""
+
+    def named(self, keyword: str | None, name: str) -> Type | None:
+        """`struct S`, `enum E`, a typedef; None if the file has no such type."""
+
+    def fields(self, struct: Struct) -> tuple[Field, ...]:
+        """Fields of a struct, those of its anonymous members among them, with their offset."""
+
+    def enum(self, name: str) -> dict[int, str] | None:
+        """value → name of an enum."""
+
+    def line(self, file: str, line: int, column: int = 0) -> int:
+        """The lowest address of the code of a source line. Raises MachineError if it has none."""
 
 
 class Target(Protocol):
@@ -71,6 +115,18 @@ class Target(Protocol):
     def user_symbols(self, path: str) -> list[UserSymbol]:
         """Function symbols of an ELF file. Raises MachineError for what is not ELF."""
 
+    def user_object(self, path: str, name: str) -> UserSymbol | None:
+        """A variable of an ELF file. Raises MachineError for what is not ELF."""
+
+    def usdt_probes(self, path: str) -> list[UsdtProbe]:
+        """Static probes of an ELF file, by address. Raises MachineError for what is not ELF."""
+
+    def debug_info(self, path: str) -> DebugInfo | None:
+        """What its debug information, or that of its separate debug file, says of an ELF file.
+
+        None if it has none. Raises MachineError for what is not ELF.
+        """
+
     def demangle(self, name: str) -> str:
         """A C++ symbol as its source has it; the name itself if it is not mangled."""
 
@@ -87,11 +143,18 @@ FEATURES = {
     "attach_cookie": "bpf_get_attach_cookie, 5.15",
     "lookup_percpu_elem": "bpf_map_lookup_percpu_elem, 5.19",
     "get_current_task_btf": "bpf_get_current_task_btf, 5.11",
+    "get_func_ip": "bpf_get_func_ip, 5.15",
+    "get_tai_ns": "bpf_ktime_get_tai_ns, 6.1",
+    "kprobe_session": "BPF_TRACE_KPROBE_SESSION links, 6.10",
+    "iter": "BPF iterators, 5.8",
+    "large_programs": "programs of a million instructions, 5.2",
 }
 
 
 class MachineError(Exception):
     """This machine cannot do it. `str()` says what is missing, `hint` what to do."""
+
+    status = 1  # the tool's exit status
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         self.message, self.hint = message, hint
@@ -120,6 +183,9 @@ class RecordedTarget:
     functions: tuple[tuple[str, str], ...] = ()
     symbols: dict[str, int] = field(default_factory=dict)
     files: dict[str, list[UserSymbol]] = field(default_factory=dict)
+    objects: dict[tuple[str, str], UserSymbol] = field(default_factory=dict)
+    usdt: dict[str, list[UsdtProbe]] = field(default_factory=dict)
+    debug: dict[str, DebugInfo] = field(default_factory=dict)
     demangled: dict[str, str] = field(default_factory=dict)
 
     def has(self, feature: str) -> bool:
@@ -145,6 +211,15 @@ class RecordedTarget:
 
     def user_symbols(self, path: str) -> list[UserSymbol]:
         return self.files[path]
+
+    def user_object(self, path: str, name: str) -> UserSymbol | None:
+        return self.objects.get((path, name))
+
+    def usdt_probes(self, path: str) -> list[UsdtProbe]:
+        return self.usdt.get(path, [])
+
+    def debug_info(self, path: str) -> DebugInfo | None:
+        return self.debug.get(path)
 
     def demangle(self, name: str) -> str:
         return self.demangled.get(name, name)

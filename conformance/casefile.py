@@ -25,7 +25,8 @@ STDERR     which part of stderr is compared; see `normalise.STDERR` (errors)
 FORMATS    text, json or both (both)
 NEEDS      what the machine must have; see `machine.FEATURES`
 TIMEOUT    seconds (15)
-DIFFERENT  why bpfscript differs here on purpose; EXPECT is then its normalised stdout
+DIFFERENT  why bpfscript differs here on purpose
+EXPECT     text that bpfscript's stdout then has; upstream may or may not agree
 
 Commands may name a program of `programs/`, as `./threads` for `threads.c`: it is copied there.
 """

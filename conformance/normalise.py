@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 NOISE = re.compile(
     r"available_filter_functions|couldn't set RLIMIT_MEMLOCK|does not support .* iterator"
 )
+START = r"(?:(?<=\\[nt])|(?<![\w.]))"  # of a word, also after an escape in JSON
 POSITION = re.compile(r"^([^\s:]+:\d+(?::\d+)?)(?:-\d+)?: (ERROR|WARNING)", re.MULTILINE)
 ATTACHED = re.compile(r"^Attached \d+ probes?$|\"attached_probes\"", re.MULTILINE)
 ROW = re.compile(r"^[\[(].*?[\])] +\d+ \|[@ ]*\|$", re.MULTILINE)
@@ -22,12 +23,12 @@ SLOT = re.compile(r"^[\d:.]+ [|*.].* \S+$", re.MULTILINE)
 
 def numbers(text: str) -> str:
     """Every number is N; the blanks before it, which depend on its width, are one."""
-    return re.sub(r" *(?<![\w.])-?\d+\b", lambda m: " N" if m[0][0] == " " else "N", text)
+    return re.sub(rf" *{START}-?\d+\b", lambda m: " N" if m[0][0] == " " else "N", text)
 
 
 def addresses(text: str) -> str:
     """Hexadecimal numbers of eight digits or more, with or without 0x, are 0xN."""
-    return re.sub(r"\b(0x[0-9a-f]+|[0-9a-f]{8,16})\b", "0xN", text)
+    return re.sub(rf"{START}(0x[0-9a-f]+|[0-9a-f]{{8,16}})\b", "0xN", text)
 
 
 def times(text: str) -> str:
@@ -96,15 +97,25 @@ def _exact(text: str) -> str:
 
 
 def _errors(text: str) -> str:
-    """The place of the first error, and how many probes were attached."""
-    errors = [place for place, severity in POSITION.findall(text) if severity == "ERROR"]
+    """Where in the script the first error is, and how many probes were attached.
+
+    Upstream reports some errors inside its library, with the script's place on a later line.
+    """
+    errors = [place for place, severity in POSITION.findall(text)
+              if severity == "ERROR" and not place.startswith("stdlib/")]  # fmt: skip
     attached = [line for line in text.splitlines() if ATTACHED.match(line)]
     return "\n".join([*errors[:1], *attached])
 
 
 def _places(text: str) -> str:
     """The places of all errors and warnings of the script."""
-    return "\n".join(sorted(f"{place} {severity}" for place, severity in POSITION.findall(text)))
+    return "\n".join(
+        sorted(
+            f"{place} {severity}"
+            for place, severity in POSITION.findall(text)
+            if not place.startswith("stdlib/")
+        )
+    )
 
 
 STDERR: dict[str, Callable[[str], str]] = {

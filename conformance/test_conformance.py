@@ -1,29 +1,44 @@
-"""One test for each conformance case."""
+"""One test for each conformance case; as many run at a time as there are processors."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from conformance import casefile, machine, runner
 from conformance.casefile import Case
-from conformance.runner import Verdict
+from conformance.runner import Result, Verdict
 
 CASES = casefile.load()
 EXPECTED = runner.expected_failures()
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def results(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Result]]]:
+    """Of the cases chosen for this session, by name, being run ahead of their tests."""
     if not runner.UPSTREAM.exists():
         pytest.skip("upstream is not unpacked: make conformance/.upstream/bpftrace")
-    return machine.build(tmp_path_factory.mktemp("programs"))
+    programs = machine.build(tmp_path_factory.mktemp("programs"))
+    chosen = {item.name for item in request.session.items}
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield {
+            case.name: pool.submit(runner.check, case, programs, EXPECTED)
+            for case in CASES
+            if f"test_case[{case.name}]" in chosen
+        }
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_case(case: Case, programs: list[Path]) -> None:
-    result = runner.check(case, programs, EXPECTED)
+def test_case(case: Case, results: dict[str, Future[Result]]) -> None:
+    result = results[case.name].result()
     if result.verdict is Verdict.SKIPPED:
         pytest.skip(result.why)
     if result.verdict is Verdict.EXPECTED:

@@ -87,7 +87,7 @@ class CDefinitions:
         return self._constants.get(name)
 
     def enum(self, name: str) -> dict[int, str] | None:
-        cursor = self._declared.get(f"enum {name}")
+        cursor = self._enums.get(name)
         return {c.enum_value: c.spelling for c in cursor.get_children()} if cursor else None
 
     def macro(self, name: str) -> str | None:
@@ -120,15 +120,15 @@ class CDefinitions:
 
     @cached_property
     def _constants(self) -> dict[str, tuple[int, str]]:
-        from clang.cindex import CursorKind
+        return {
+            constant.spelling: (constant.enum_value, name)
+            for name, cursor in self._enums.items()
+            for constant in cursor.get_children()
+        }
 
-        found = {}
-        for cursor in self._unit.cursor.get_children():
-            if cursor.kind == CursorKind.ENUM_DECL:
-                name = "" if cursor.is_anonymous() else cursor.spelling
-                for constant in cursor.get_children():
-                    found[constant.spelling] = (constant.enum_value, name)
-        return found
+    @cached_property
+    def _enums(self) -> dict[str, Any]:
+        return {_enum_name(cursor): cursor for cursor in _enums_in(self._unit.cursor)}
 
     @cached_property
     def _macros(self) -> dict[str, str]:
@@ -154,8 +154,7 @@ class CDefinitions:
         if kind.name in _UNSIGNED or kind.name in _SIGNED:
             return Int(8 * size, kind.name in _SIGNED)
         if kind == TypeKind.ENUM:
-            name = type.get_declaration().spelling
-            return Int(8 * size, False, enum=name or None)
+            return Int(8 * size, False, enum=_enum_name(type.get_declaration()))
         if kind == TypeKind.POINTER:
             return Pointer(self._type(type.get_pointee()))
         if kind in (TypeKind.CONSTANTARRAY, TypeKind.INCOMPLETEARRAY):
@@ -188,6 +187,21 @@ class CDefinitions:
             yield Field(
                 cursor.spelling, self._type(cursor.type), at // 8, bits, at % 8 if bits else 0
             )
+
+
+def _enums_in(cursor: Any) -> Iterator[Any]:
+    """Definitions of enums, those inside of structs among them."""
+    for inner in cursor.get_children():
+        if inner.kind.name == "ENUM_DECL" and inner.is_definition():
+            yield inner
+        elif inner.kind.name in ("STRUCT_DECL", "UNION_DECL"):
+            yield from _enums_in(inner)
+
+
+def _enum_name(cursor: Any) -> str:
+    """Its name, or one made of its place that no script can write."""
+    name: str = cursor.spelling
+    return f"{{{cursor.location.offset}}}" if not name or " " in name else name
 
 
 def _is_function_like(cursor: Any) -> bool:

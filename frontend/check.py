@@ -16,6 +16,7 @@ from . import nodes
 from .check_base import CNames
 from .check_statements import Statements
 from .config import configure
+from .functions import MACROS
 from .scopes import Scopes
 from .typed import Checked, Options
 
@@ -34,9 +35,7 @@ def check(
     configuration = configure(program.config, options.environment, report, program.span)
     report.raise_errors()
     limits = configuration.limits
-    for item in program.items:
-        if isinstance(item, nodes.Function):
-            report.error(item.span, "functions are not supported yet")
+    program = _without_macros(_with_imports(program, options, report), report)
     known = CTypes(
         lambda: target.btf, program.c_definitions, options.include_dirs, options.include_files
     )
@@ -50,6 +49,30 @@ def check(
     if found.errors:
         raise ScriptError([*_distinct(found.errors), *checked.warnings])
     return checked
+
+
+def _with_imports(program: nodes.Program, options: Options, report: Reporter) -> nodes.Program:
+    if not program.imports:
+        return program
+    from .imports import merge
+
+    return merge(program, options.importer, report)
+
+
+def _without_macros(program: nodes.Program, report: Reporter) -> nodes.Program:
+    """Nothing is loaded for a script that neither defines nor names a macro."""
+    if any(isinstance(item, nodes.Macro | nodes.Function) for item in program.items):
+        from .jumps import check_jumps
+
+        check_jumps(program, report)
+        report.raise_errors()
+    elif not program.imports and not any(name in program.span.source.text for name in MACROS):
+        return program
+    from .macros import expand
+
+    program = expand(program, report)
+    report.raise_errors()
+    return program
 
 
 class Checker(Statements):
@@ -93,6 +116,6 @@ class Checker(Statements):
 
 def _distinct(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
     """Without repetition: bodies are checked once for each context that they run in."""
-    seen = {(d.span.start, d.span.end, d.message): d for d in reversed(diagnostics)}
+    seen = {(d.span, d.message): d for d in reversed(diagnostics)}
     kept = {id(d) for d in seen.values()}
     return [d for d in diagnostics if id(d) in kept]

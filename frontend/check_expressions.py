@@ -72,7 +72,7 @@ class Expressions(Calls):
     def _variable(self, node: nodes.Variable) -> Type | None:
         local = self.scopes.find(node.name)
         if local is None:
-            self.error(node.span, f"Undefined or undeclared variable: {node.name}")
+            self.error(node.span, f"Undefined or undeclared variable: {node.span.text}")
             return None
         self.scopes.bindings[node] = local
         if not self.scopes.assigned(local):

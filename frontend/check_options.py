@@ -24,7 +24,7 @@ class Parameters(Arguments):
             )
             return self.literal(node, 0)
         number = parse_number(text)
-        return self.literal(node, text.encode() if number is None else number)
+        return self.literal(node, encode(text) if number is None else number)
 
     def option(self, node: nodes.Call) -> Type | None:
         """`getopt("name", default, "description")`."""
@@ -58,7 +58,7 @@ class Parameters(Arguments):
     def _value(self, node: nodes.Call, name: str, default: Constant) -> Type | None:
         text = self.checked.options.named.get(name)
         if isinstance(default, bytes):
-            value = default if text is None else text.encode()
+            value = default if text is None else encode(text)
             return self.literal(node, value, String(max(self.string_size, len(value) + 1)))
         if isinstance(default, bool):
             return self._flag(node, name, text, default)

@@ -118,8 +118,10 @@ class CTypes:
         """value → name of an enum."""
         if self._own and (found := self._own.enum(name)):
             return found
-        record = self._btf.find(name, "enum", "enum64") if self._btf else None
-        if self._btf is None or record is None:
+        if self._btf is None:
+            return None
+        record = self._anonymous.get(f"enum {name}") or self._btf.find(name, "enum", "enum64")
+        if record is None:
             return None
         return {value: n for n, value in self._btf.enumerators(record).items()}
 
@@ -133,10 +135,18 @@ class CTypes:
         assert self._btf
         for record in self._btf.all("enum", "enum64"):
             for name, value in self._btf.enumerators(record).items():
-                found.setdefault(name, (value, record.name))
+                found.setdefault(name, (value, self._enum_name(record)))
         return found
 
     # BTF
+
+    def _enum_name(self, record: BtfType) -> str:
+        """Its name, or one made of its place that no script can write."""
+        if record.name:
+            return record.name
+        name = f"{{#{record.offset}}}"
+        self._anonymous[f"enum {name}"] = record
+        return name
 
     def _record(self, struct: Struct) -> BtfType | None:
         if struct.name in self._anonymous:
@@ -174,7 +184,7 @@ class CTypes:
             case "fwd":
                 return Struct(f"{'union' if record.flag else 'struct'} {record.name}", 0)
             case "enum" | "enum64":
-                return Int(8 * record.size, record.flag, enum=record.name or None)
+                return Int(8 * record.size, record.flag, enum=self._enum_name(record))
             case "float":
                 return Unsupported(record.size)
             case kind if kind in _SUGARED:

@@ -175,6 +175,11 @@ ROWS = (
 
 FUNCTIONS = {row.name: row for row in ROWS}
 
+# Functions and builtin variables that are macros: stdlib.py has their bodies.
+MACROS = (
+    "assert", "container_of", "has_cpid", "leader_comm", "leader_tid", "pcomm", "ppid",
+)  # fmt: skip
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Hint for an unknown name: the known one that differs least, if it is near."""

@@ -9,7 +9,7 @@ from bpfscript.manifest import GLOBALS_LAYOUT, Internal
 from bpfscript.types import INT64, UINT64, Stack, Symbol
 
 from . import nodes
-from .body import Body, ir_type, unsupported
+from .body import Body, ir_type
 
 Node = nodes.Identifier | nodes.Call
 
@@ -69,8 +69,7 @@ def symbol(body: Body, address: Value, type: object) -> Value:
 
 def stack(body: Body, node: Node) -> Value:
     type = body.checked.types[node]
-    if not isinstance(type, Stack) or type.mode == "build_id":
-        raise unsupported(node.span, f"{node.name} in build_id mode")
+    assert isinstance(type, Stack)
     return body.emit("stack_trace", kind=type.kind, limit=type.limit)
 
 

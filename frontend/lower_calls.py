@@ -24,6 +24,7 @@ from .locations import Location, locate, read, remote_pointer
 from .lower_builtins import BUILTINS, argument_number, symbol
 from .lower_expressions import assign, lower, lower_as, map_key, value_type
 from .lower_statements import leave
+from .lower_text import TEXTS
 from .typed import MapInfo
 
 
@@ -193,8 +194,8 @@ def _str(body: Body, node: nodes.Call) -> Value:
     limit = literal(body, node, 1) if node.args[1] in body.checked.constants else None
     if not isinstance(limit, int):
         raise unsupported(node.span, "str() of a string with a length that is not a literal")
-    kept = min(limit, type.size, want.size)
-    return body.pack([(0, value, String(kept))] if kept else [], want.size)
+    kept = min(limit - 1, type.size)  # `limit` counts the NUL
+    return body.pack([(0, value, String(kept))] if kept > 0 else [], want.size)
 
 
 def read_string(
@@ -406,4 +407,5 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "signal": _signal,
     "is_err": _is_err,
     "debugf": _debugf,
+    **TEXTS,
 }

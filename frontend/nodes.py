@@ -5,7 +5,9 @@ Whatever the checker learns about a node is kept beside the tree (see `typed.py`
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import attrs
 from attrs import field, frozen
@@ -383,18 +385,34 @@ class Program(Node):
 N = TypeVar("N", bound=Node)
 
 
+def rebuild(node: N, change: Callable[[Node], Node], place: Callable[[Span], Span]) -> N:
+    """A copy of a node: `change` makes the nodes directly inside, `place` its spans."""
+    made: dict[str, Any] = {}
+    for a in attrs.fields(type(node)):
+        value = getattr(node, a.name)
+        if isinstance(value, Node):
+            value = change(value)
+        elif isinstance(value, tuple):
+            value = _each(value, change)
+        elif isinstance(value, Span):
+            value = place(value)
+        made[a.name] = value
+    return type(node)(**made)
+
+
+def _each(value: object, change: Callable[[Node], Node]) -> object:
+    if isinstance(value, tuple):
+        return tuple(map(partial(_each, change=change), value))
+    return change(value) if isinstance(value, Node) else value
+
+
 def clone(node: N) -> N:
     """A copy that shares no node with the original: for checking one body in two contexts."""
+    return rebuild(node, _clone, lambda span: span)
 
-    def copy(value: object) -> object:
-        if isinstance(value, Node):
-            return clone(value)
-        if isinstance(value, tuple):
-            return tuple(map(copy, value))
-        return value
 
-    changes = {a.name: copy(getattr(node, a.name)) for a in attrs.fields(type(node))}
-    return type(node)(**changes)  # type: ignore[arg-type]  # the fields of its own class
+def _clone(node: Node) -> Node:
+    return rebuild(node, _clone, lambda span: span)
 
 
 def children(node: Node) -> list[Node]:

@@ -6,6 +6,7 @@ matches of each kind, resolve_instances.py says which of them share a program.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ _RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
     "iter": resolve_other.iterator,
 }
 _USER_KINDS = ("uprobe", "uretprobe", "usdt")
+_ALWAYS = ("begin", "end")  # whatever --probe-filter says
 _EMPTY = "Probe has no valid attach points."
 _EMPTY_ADVICE = " If this is expected, set the 'missing_probes' config variable to 'warn'."
 _EMPTY_WARNING = "It is being removed which may cause issues with program behavior."
@@ -139,7 +141,7 @@ def _part_count(kind: ProbeKind, parts: list[str]) -> str:
 
 def _matches(probe: nodes.Probe, search: Search) -> list[Match]:
     """All places of a probe, in the order of its attach points."""
-    errors = len(search.report.errors)
+    errors, wanted = len(search.report.errors), re.compile(search.options.probe_filter or "")
     found: list[Match] = []
     skipped = False
     for attach_point in probe.attach_points:
@@ -148,8 +150,10 @@ def _matches(probe: nodes.Probe, search: Search) -> list[Match]:
             here = _RESOLVERS[point.kind.name](point, search)
             if point.kind.name in ("test", "bench") and point.kind.name != search.options.mode:
                 skipped = True
-            else:
-                found += [replace(m, attach=replace(m.attach, place=where)) for m in here]
+                continue
+            chosen = [m for m in here if m.attach.name in _ALWAYS or wanted.search(m.attach.name)]
+            skipped |= len(chosen) < len(here)
+            found += [replace(m, attach=replace(m.attach, place=where)) for m in chosen]
     if not found and not skipped and len(search.report.errors) == errors:
         span = probe.attach_points[0].span.to(probe.attach_points[-1].span)
         search.missing(span, _EMPTY, _EMPTY_WARNING, advice=_EMPTY_ADVICE)

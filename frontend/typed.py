@@ -6,7 +6,7 @@ resolve.py makes the instances, check.py fills the tables, lower.py reads them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from bpfscript.diagnostics import Diagnostic, Span
 from bpfscript.frontend import nodes
@@ -77,6 +77,22 @@ class Instance:
     syscall_side: Literal["", "enter", "exit"] = ""
 
 
+class Importer(Protocol):
+    """Reads the files that scripts import. Paths are relative to where the tool was started."""
+
+    def kind(self, path: str) -> Literal["file", "directory"] | None:
+        """What there is, or None."""
+
+    def writable_by_all(self, path: str) -> bool:
+        """Whether anybody may change it, or what else is in its directory."""
+
+    def names(self, path: str) -> list[str]:
+        """Names in a directory, sorted."""
+
+    def text(self, path: str) -> str:
+        """Text of a file, bytes that are not UTF-8 as surrogates. Raises MachineError."""
+
+
 @dataclass(slots=True)
 class Options:
     """What the command line and the caller decide about compiling."""
@@ -92,6 +108,7 @@ class Options:
     include_files: tuple[str, ...] = ()
     probe_filter: str | None = None
     mode: Literal["", "test", "bench"] = ""  # --test, --bench: run these probes
+    importer: Importer | None = None  # None: scripts may not import
 
 
 @dataclass(slots=True)

@@ -9,13 +9,15 @@ import os
 import stat
 import struct
 from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple
 
 Read = Callable[[int, int], bytes]  # (offset, size) → at most so many bytes
 
+MAGIC = b"\x7fELF"
 SYMTAB, DYNSYM = 2, 11  # SHT_*
 _NOTE, _LOAD = 7, 1  # SHT_NOTE, PT_LOAD
-_FUNCTIONS = (2, 10)  # STT_FUNC, STT_GNU_IFUNC
+FUNCTIONS, OBJECTS = (2, 10), (1,)  # STT_FUNC, STT_GNU_IFUNC; STT_OBJECT
 
 
 class Section(NamedTuple):
@@ -32,7 +34,7 @@ class Segment(NamedTuple):
     size: int  # in the file
 
 
-class Function(NamedTuple):
+class Symbol(NamedTuple):
     address: int
     size: int
     binding: int  # STB_LOCAL 0, STB_GLOBAL 1, STB_WEAK 2
@@ -44,14 +46,17 @@ class NotElf(Exception):
 
 
 class ElfImage:
-    """Headers of an ELF file; `read` gets parts of it. Raises NotElf."""
+    """Headers of an ELF file; `read` gets parts of it. Raises NotElf.
+
+    wide: it is a 64-bit file. whole: it has all the headers that it says it has.
+    """
 
     def __init__(self, read: Read) -> None:
         self.read = read
         header = read(0, 64)
-        if len(header) < 52 or header[:4] != b"\x7fELF" or header[4] not in (1, 2):
+        if len(header) < 52 or header[:4] != MAGIC or header[4] not in (1, 2):
             raise NotElf
-        self._wide = header[4] == 2
+        self.wide = header[4] == 2
         self._order = "<" if header[5] == 1 else ">"
         try:
             self.segments, self.sections = self._headers(header)
@@ -59,28 +64,31 @@ class ElfImage:
             raise NotElf from None
 
     def _headers(self, header: bytes) -> tuple[list[Segment], list[Section]]:
-        form = "QQQIHHHHHH" if self._wide else "IIIIHHHHHH"
-        _, program, table, _, _, step, count, section_step, section_count, names = self._unpack(
+        form = "QQQIHHHHHH" if self.wide else "IIIIHHHHHH"
+        _, program, table, _, _, step, count, section_step, section_count, names = self.unpack(
             form, header, 24
         )
         segments = []
-        for raw in _rows(self.read(program, step * count), step):
-            if self._wide:
-                kind, _, offset, address, _, size = self._unpack("IIQQQQ", raw)
+        programs = self.read(program, step * count)
+        tables = self.read(table, section_step * section_count)
+        self.whole = len(programs) == step * count and len(tables) == section_step * section_count
+        for raw in _rows(programs, step):
+            if self.wide:
+                kind, _, offset, address, _, size = self.unpack("IIQQQQ", raw)
             else:
-                kind, offset, address, _, size = self._unpack("IIIII", raw)
+                kind, offset, address, _, size = self.unpack("IIIII", raw)
             if kind == _LOAD:
                 segments.append(Segment(offset, address, size))
-        form = "IIQQQQI" if self._wide else "IIIIIII"
-        tables = _rows(self.read(table, section_step * section_count), section_step)
-        rows = [self._unpack(form, raw) for raw in tables]
+        form = "IIQQQQI" if self.wide else "IIIIIII"
+        rows = [self.unpack(form, raw) for raw in _rows(tables, section_step)]
         strings = self.read(*rows[names][4:6]) if names < len(rows) else b""
         return segments, [
             Section(_string(strings, name), kind, offset, size, link)
             for name, kind, _, _, offset, size, link in rows
         ]
 
-    def _unpack(self, form: str, raw: bytes, at: int = 0) -> tuple[int, ...]:
+    def unpack(self, form: str, raw: bytes, at: int = 0) -> tuple[int, ...]:
+        """Numbers in the file's byte order. Raises struct.error where there is less."""
         return struct.unpack_from(self._order + form, raw, at)
 
     def address(self, offset: int) -> int | None:
@@ -88,6 +96,13 @@ class ElfImage:
         for segment in self.segments:
             if segment.offset <= offset < segment.offset + segment.size:
                 return offset - segment.offset + segment.address
+        return None
+
+    def offset(self, address: int) -> int | None:
+        """Where in the file a virtual address lies."""
+        for segment in self.segments:
+            if segment.address <= address < segment.address + segment.size:
+                return address - segment.address + segment.offset
         return None
 
     def section(self, name: bytes) -> bytes | None:
@@ -101,38 +116,31 @@ class ElfImage:
                 continue
             raw = self.read(section.offset, section.size)
             if len(raw) >= 16 and raw[12:16] == b"GNU\0":
-                size, kind = self._unpack("II", raw, 4)
+                size, kind = self.unpack("II", raw, 4)
                 if kind == 3:
                     return raw[16 : 16 + size].hex()
         return None
 
-    def functions(self, kind: int) -> list[Function]:
-        """Those defined here, of the tables of type `kind`, unordered."""
-        form, keep = ("IBxHQQ", _wide) if self._wide else ("IIIBxH", _narrow)
-        record = struct.Struct(self._order + form)
+    def functions(self, table: int) -> list[Symbol]:
+        """Functions defined here, of the tables of type `table`, unordered."""
+        return self.symbols(table, FUNCTIONS)
+
+    def symbols(self, table: int, kinds: tuple[int, ...]) -> list[Symbol]:
+        """Symbols of some kinds (STT_*) defined here, of the tables of type `table`, unordered."""
+        # name, info, section, address, size
+        form, order = ("IBxHQQ", (0, 1, 2, 3, 4)) if self.wide else ("IIIBxH", (0, 3, 4, 1, 2))
+        record, pick = struct.Struct(self._order + form), itemgetter(*order)
         found = []
         for section in self.sections:
-            if section.type == kind and section.link < len(self.sections):
+            if section.type == table and section.link < len(self.sections):
                 strings = self.sections[section.link]
                 names = self.read(strings.offset, strings.size)
                 raw = self.read(section.offset, section.size)
                 raw = raw[: len(raw) // record.size * record.size]
-                found += [f for row in record.iter_unpack(raw) if (f := keep(names, *row))]
+                for name, info, defined, address, size in map(pick, record.iter_unpack(raw)):
+                    if defined and info & 15 in kinds:
+                        found.append(Symbol(address, size, info >> 4, _string(names, name)))
         return found
-
-
-def _wide(
-    names: bytes, name: int, info: int, section: int, address: int, size: int
-) -> Function | None:
-    if info & 15 not in _FUNCTIONS or not section:
-        return None
-    return Function(address, size, info >> 4, _string(names, name))
-
-
-def _narrow(
-    names: bytes, name: int, address: int, size: int, info: int, section: int
-) -> Function | None:
-    return _wide(names, name, info, section, address, size)
 
 
 def _rows(raw: bytes, step: int) -> list[bytes]:

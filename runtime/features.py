@@ -31,13 +31,16 @@ def _instruction(code: int, registers: int = 0, offset: int = 0, imm: int = 0) -
 
 
 _RETURN_0 = _instruction(0xB7) + _instruction(0x95)  # r0 = 0; exit
+_MANY = _instruction(0xB7) * 4096  # with an exit more than older kernels take
 _MAY_GOTO = _instruction(0xE5)  # BPF_JMP | BPF_JCOND, to the next instruction
 _HELPERS = {  # enum bpf_func_id
     "get_current_task_btf": 158,
     "for_each_map_elem": 164,
+    "get_func_ip": 173,
     "attach_cookie": 174,
     "loop": 181,
     "lookup_percpu_elem": 195,
+    "get_tai_ns": 208,
 }
 
 
@@ -84,6 +87,24 @@ class Features:
                 raise
             return None, log.value.decode(errors="replace")
 
+    def _many(self) -> bool:
+        """Whether a program may have more than BPF_MAXINSNS instructions."""
+        instructions, name = buffer_of(_MANY + _RETURN_0), buffer_of(b"GPL\0")
+        attr = ProgLoad(
+            prog_type=ProgramType.KPROBE, insns=address(instructions),
+            insn_cnt=len(instructions) // 8, license=address(name),
+        )  # fmt: skip
+        return self._accepts(attr)
+
+    def _accepts(self, attr: ProgLoad) -> bool:
+        try:
+            Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr)).close()
+        except BpfError as error:
+            if error.errno == errno.EPERM:
+                raise
+            return False
+        return True
+
     def _loads(self, code: bytes) -> bool:
         program, _ = self._load(code)
         if program:
@@ -126,11 +147,35 @@ class Features:
         attr = UprobeMultiCreate(path=address(path), offsets=ctypes.addressof(one), cnt=1)
         return self._multi(AttachType.UPROBE_MULTI, attr, errno.EBADF)
 
-    def _kprobe_multi(self) -> bool:
+    def _kprobe_multi(self, attach: AttachType = AttachType.KPROBE_MULTI) -> bool:
         name = buffer_of(b"no such function\0")  # ESRCH from a kernel that looks for it
         symbols = ctypes.c_uint64(address(name))
         attr = KprobeMultiCreate(syms=ctypes.addressof(symbols), cnt=1)
-        return self._multi(AttachType.KPROBE_MULTI, attr, errno.ESRCH)
+        return self._multi(attach, attr, errno.ESRCH)
+
+    def _iter(self) -> bool:
+        """Whether a program can be loaded for the iterator over tasks."""
+        if (task := _kernel_function("bpf_iter_task")) is None:
+            return False
+        code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
+        attr = ProgLoad(
+            prog_type=ProgramType.TRACING, insns=address(code), insn_cnt=2, license=address(name),
+            expected_attach_type=AttachType.TRACE_ITER, attach_btf_id=task,
+        )  # fmt: skip
+        return self._accepts(attr)
+
+
+def _kernel_function(name: str) -> int | None:
+    """BTF id of a kernel function."""
+    from bpfscript.btf import Btf, BtfError
+
+    try:
+        with open("/sys/kernel/btf/vmlinux", "rb") as file:
+            btf = Btf(file.read())
+        found = btf.find(name, "func")
+        return btf.number(found) if found else None
+    except (OSError, BtfError):
+        return None
 
 
 def _readable(path: str) -> bool:
@@ -146,6 +191,9 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "may_goto": lambda features: features._loads(_MAY_GOTO + _RETURN_0),
     "uprobe_multi": Features._uprobe_multi,
     "kprobe_multi": Features._kprobe_multi,
+    "kprobe_session": lambda features: features._kprobe_multi(AttachType.KPROBE_SESSION),
+    "iter": Features._iter,
+    "large_programs": Features._many,
     "kprobe": lambda _: os.path.exists("/sys/bus/event_source/devices/kprobe/type"),
     # a trampoline takes the place of the call to ftrace that a function begins with
     "fentry": lambda _: _readable("/sys/kernel/tracing/available_filter_functions"),

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from .elf_image import DYNSYM, SYMTAB, ElfImage, Function, image_in, image_of, open_regular
+from .debug_files import debug_functions
+from .elf_image import DYNSYM, SYMTAB, ElfImage, Symbol, image_in
 
 _UNPACKED = 1 << 28  # bytes at most of a compressed table
 _BACK = 16  # functions looked at before the nearest one: they may overlap
-_DEBUG = "/usr/lib/debug"
 _PREFERENCE = {1: 2, 2: 1}  # of names for one address: global, weak, local
 
 
 class FunctionTable:
     """Looks functions up."""
 
-    def __init__(self, functions: Iterable[Function]) -> None:
-        best: dict[int, Function] = {}
+    def __init__(self, functions: Iterable[Symbol]) -> None:
+        best: dict[int, Symbol] = {}
         for function in functions:
             other = best.get(function.address)
             if function.name and (other is None or _rank(function) > _rank(other)):
@@ -37,20 +36,20 @@ class FunctionTable:
         return None
 
 
-def _rank(function: Function) -> tuple[bool, int]:
+def _rank(function: Symbol) -> tuple[bool, int]:
     return function.size > 0, _PREFERENCE.get(function.binding, 0)
 
 
 def function_table(image: ElfImage, path: str) -> FunctionTable:
     """All that is known of a file's functions: its own tables, the separate debug file of
     distributions and the compressed table of Fedora. path: where the file lies."""
-    found = image.functions(SYMTAB) or _debug_functions(image, path)
+    found = image.functions(SYMTAB) or debug_functions(image, path)
     if not found and (packed := image.section(b".gnu_debugdata")):
         found = _unpacked(packed)
     return FunctionTable([*found, *image.functions(DYNSYM)])
 
 
-def _unpacked(packed: bytes) -> list[Function]:
+def _unpacked(packed: bytes) -> list[Symbol]:
     import lzma
 
     try:
@@ -58,24 +57,3 @@ def _unpacked(packed: bytes) -> list[Function]:
     except lzma.LZMAError:
         return []
     return image.functions(SYMTAB) if image else []
-
-
-def _debug_functions(image: ElfImage, path: str) -> list[Function]:
-    """From the separate file of debug information, which has the same build id."""
-    build_id, places = image.build_id(), []
-    if build_id and len(build_id) > 2:
-        places.append(f"{_DEBUG}/.build-id/{build_id[:2]}/{build_id[2:]}.debug")
-    if link := image.section(b".gnu_debuglink"):
-        name, folder = os.fsdecode(link.split(b"\0", 1)[0]), os.path.dirname(path)
-        if name and "/" not in name:
-            places += [f"{folder}/{name}", f"{folder}/.debug/{name}", f"{_DEBUG}{folder}/{name}"]
-    for place in places:
-        if (fd := open_regular(place)) is None:
-            continue
-        try:
-            debug = image_of(fd)
-            if debug and debug.build_id() == build_id:
-                return debug.functions(SYMTAB)
-        finally:
-            os.close(fd)
-    return []

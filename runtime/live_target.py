@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bpfscript.target import MachineError, UserSymbol, matches
+from bpfscript.target import DebugInfo, MachineError, UsdtProbe, UserSymbol, matches
 
 from .tracefs import SYSTEM_CALLS, Tracefs, parse_functions
 
@@ -27,6 +27,7 @@ class LiveTarget:
 
     traceable_functions: a file to read instead of available_filter_functions.
     without: features to deny (`--no-feature`).
+    debug_directories: where separate debug files are, the first place first.
     """
 
     def __init__(
@@ -36,12 +37,16 @@ class LiveTarget:
         traceable_functions: str | None = None,
         without: frozenset[str] = frozenset(),
         tracefs: Tracefs | None = None,
+        debug_directories: Sequence[str] = ("/usr/lib/debug",),
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._traceable = traceable_functions
         self._without = without
         self._tracefs = tracefs or Tracefs()
+        self._debug_directories = tuple(debug_directories)
         self._symbols: dict[str, list[UserSymbol]] = {}
+        self._usdt: dict[str, list[UsdtProbe]] = {}
+        self._debug: dict[str, DebugInfo | None] = {}
         self._demangled: dict[str, str] = {}
 
     @cached_property
@@ -87,6 +92,8 @@ class LiveTarget:
         return Features().without(self._without)
 
     def has(self, feature: str) -> bool:
+        if self._traceable and feature in ("kprobe", "fentry"):
+            return True  # compiled and listed, also for another kernel than this one
         return self.features.has(feature)
 
     def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
@@ -161,6 +168,25 @@ class LiveTarget:
 
             self._symbols[path] = function_symbols(path)
         return self._symbols[path]
+
+    def user_object(self, path: str, name: str) -> UserSymbol | None:
+        from .elf_functions import object_symbol
+
+        return object_symbol(path, name)
+
+    def usdt_probes(self, path: str) -> list[UsdtProbe]:
+        if path not in self._usdt:
+            from .usdt import usdt_probes
+
+            self._usdt[path] = usdt_probes(path)
+        return self._usdt[path]
+
+    def debug_info(self, path: str) -> DebugInfo | None:
+        if path not in self._debug:
+            from .dwarf import debug_info
+
+            self._debug[path] = debug_info(path, self._debug_directories)
+        return self._debug[path]
 
     def demangle(self, name: str) -> str:
         if name not in self._demangled:

@@ -54,9 +54,11 @@ class AttachType(IntEnum):
     """enum bpf_attach_type"""
 
     NONE = 0
+    TRACE_ITER = 28
     PERF_EVENT = 41
     KPROBE_MULTI = 42
     UPROBE_MULTI = 48
+    KPROBE_SESSION = 56
 
 
 class PerfType(IntEnum):
@@ -134,6 +136,7 @@ class ProgLoad(ctypes.Structure):
     line_info_rec_size: U32
     line_info: U64
     line_info_cnt: U32
+    attach_btf_id: U32
 
 
 @_layout

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from glob import glob
 
-from .elf_functions import MAGIC
+from .elf_image import MAGIC
 
 LIBRARY_DIRECTORIES = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
 _CACHE = "/etc/ld.so.cache"

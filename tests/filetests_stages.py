@@ -38,6 +38,23 @@ def check(text: str) -> str:
     return "".join(line + "\n" for line in lines)
 
 
+def lower(text: str) -> str:
+    """A script's IR before any pass."""
+    from bpfscript.diagnostics import Source
+    from bpfscript.frontend.check import check
+    from bpfscript.frontend.lower import lower
+    from bpfscript.frontend.parser import parse
+    from bpfscript.frontend.typed import Options
+    from bpfscript.ir.printer import print_module
+    from bpfscript.ir.verify import verify
+    from bpfscript.target import RecordedTarget
+
+    target = RecordedTarget()
+    module = lower(check(parse(Source("t.bt", text)), target, Options()), target)
+    verify(module)
+    return print_module(module)
+
+
 def opt(text: str) -> str:
     """IR after the passes that work on high operations."""
     return _after(text, "static-keys")
@@ -65,4 +82,10 @@ def _after(text: str, last: str) -> str:
     return printed
 
 
-STAGES: dict[str, Callable[[str], str]] = {"check": check, "ir": ir, "legal": legal, "opt": opt}
+STAGES: dict[str, Callable[[str], str]] = {
+    "check": check,
+    "ir": ir,
+    "legal": legal,
+    "lower": lower,
+    "opt": opt,
+}

@@ -28,6 +28,8 @@ int main(int argc, char **argv)
 {
 	struct point point = {3, -4000000000L, "origin"};
 	unsigned char bytes[8] = {1, 2, 254, 255, 'a', 'b', 10, 0};
+	const char *words = "hello world";
+	volatile char touched = words[0]; /* so that its page is there to be read */
 	int sum = outer(argc > 1 ? atoi(argv[1]) : 3);
-	return sum < 0 || text("hello world", &point, bytes) < 0;
+	return sum < 0 || text(words, &point, bytes) + touched < 0;
 }

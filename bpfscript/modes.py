@@ -1,0 +1,286 @@
+"""What the command does with a script: run it, write its object, list its probes."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, cast
+
+from bpfscript.diagnostics import Source
+from bpfscript.options import Command, UsageError
+from bpfscript.target import MachineError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from bpfscript.console import Console
+    from bpfscript.frontend.nodes import Program
+    from bpfscript.frontend.typed import Options
+    from bpfscript.manifest import Artifact
+    from bpfscript.runtime.live_target import LiveTarget
+    from bpfscript.runtime.sink import Buffering
+
+OK, NOTHING = 0, 1
+# Stages by bpftrace's names; asked for so, they go to the error stream, and the script runs.
+STAGE_ALIASES = {
+    "ast": ("nodes",),
+    "parse": ("nodes",),
+    "codegen": ("ir", "llvm"),
+    "codegen-opt": ("legal", "llvm"),
+    "dis": ("asm",),
+}
+_TITLES = {"nodes": "nodes (AST)"}
+_MAX_PID = 0x400000  # PID_MAX_LIMIT, include/linux/threads.h
+
+
+class Unfit(MachineError):
+    """A script that there is no way to run as it was asked for."""
+
+    status = 255
+
+
+def source(command: Command) -> Source:
+    """The script: of -e, of a file, of standard input. Raises UsageError, MachineError."""
+    name = "" if command.has("e") or not command.words else command.words.pop(0)
+    text = command.last("e") or ""
+    if not name and not text:
+        raise UsageError("filename or -e 'program' required.")
+    try:
+        if name == "-":
+            text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        elif name:
+            with open(name, "rb") as file:
+                return Source(name, file.read().decode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise MachineError(f"failed to open file '{name}': {error.strerror}") from error
+    return Source("stdin", text)
+
+
+def options(command: Command, mode: str) -> Options:
+    from bpfscript.frontend.typed import Options
+    from bpfscript.runtime.import_files import ImportFiles
+
+    environment = {k: v for k, v in os.environ.items() if k.startswith(("BPFTRACE_", "BPFSCRIPT_"))}
+    return Options(
+        positional=tuple(command.words),
+        named=command.named,
+        unsafe=command.has("unsafe"),
+        pid=_pid(command),
+        warnings=0 if command.has("no-warnings") else 2 if command.has("warnings") else 1,
+        environment=environment,
+        include_dirs=tuple(command.all("I")),
+        include_files=tuple(command.all("include")),
+        probe_filter=_filter(command),
+        importer=ImportFiles(),
+        mode="test" if mode == "test" else "bench" if mode == "bench" else "",
+    )
+
+
+def _pid(command: Command) -> int | None:
+    """The process of -p, which is there."""
+    from bpfscript.runtime.process import watch
+
+    if (text := command.last("pid")) is None:
+        return None
+    if not (number := re.fullmatch(r"([+-]?\d+)(.*)", text, re.DOTALL | re.ASCII)):
+        raise MachineError(f"Failed to parse pid: invalid integer: {text}")
+    if number[2]:
+        raise MachineError(f"Failed to parse pid: invalid trailing bytes: {text}")
+    if not 0 <= int(number[1]) <= _MAX_PID:
+        raise MachineError(f"Pid out of range: {text}")
+    watch(int(number[1])).close()
+    return int(number[1])
+
+
+def _filter(command: Command) -> str | None:
+    if (pattern := command.last("probe-filter")) is None:
+        return None
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise Unfit(f"Invalid --probe-filter regex '{pattern}': {error}") from error
+    return pattern
+
+
+def target(command: Command) -> LiveTarget:
+    from bpfscript.runtime.live_target import LiveTarget
+
+    return LiveTarget(
+        environment=os.environ,
+        traceable_functions=command.last("traceable-functions"),
+        without=frozenset(name for value in command.all("no-feature") for name in value.split(",")),
+    )
+
+
+def stages(command: Command) -> list[str]:
+    """What -d asks for, as it was written."""
+    from bpfscript.driver import STAGES
+
+    words = [word for value in command.all("debug") for word in value.split(",")]
+    for word in words:
+        if word not in (*STAGES, *STAGE_ALIASES, "all"):
+            known = " ".join((*STAGES, "all"))
+            raise UsageError(f"invalid option for -d: {word} (one of {known})")
+    return words
+
+
+def run(command: Command, mode: str, console: Console) -> int:
+    """Compile, then what the options say: show stages, write the object, trace."""
+    from bpfscript import driver
+    from bpfscript.frontend.parser import parse
+
+    text, machine = source(command), target(command)
+    words, chosen = stages(command), options(command, mode)
+    if "help" in command.named:
+        return _explain(parse(text), console)
+    foreign = "all" in words or any(word in STAGE_ALIASES for word in words)
+    shown = (
+        driver.STAGES if "all" in words else [s for w in words for s in STAGE_ALIASES.get(w, (w,))]
+    )
+    llvm = command.last("emit-llvm")
+    stream = sys.stderr if foreign else sys.stdout
+
+    def show(stage: str, content: str) -> None:
+        if stage in shown:
+            print(f"== {_TITLES.get(stage, stage)} ==\n{content.rstrip()}\n", file=stream)
+        if stage == "llvm" and llvm:
+            _write(f"{llvm}.original.ll", content.encode())
+
+    result = driver.compile(
+        text, machine, chosen,
+        backend=command.last("backend") or "llvm",
+        optimise=not command.has("no-optimise"),
+        verify=command.has("verify-ir"),
+        show=show, wanted=frozenset([*shown, *(["llvm"] if llvm else [])]),
+    )  # fmt: skip
+    if chosen.warnings:
+        console.diagnostics(result.warnings)
+    if path := command.last("emit"):
+        from bpfscript.backends.elf import write
+
+        _write(path, write(result.artifact))
+        return OK
+    if mode in ("test", "bench"):
+        raise MachineError(f"--{mode} is not supported yet")
+    if mode == "codegen" or (words and not foreign):
+        return OK
+    if not result.artifact.manifest.probes:
+        return _nothing(command, parse(text))
+    return _trace(command, chosen, result.artifact, machine, console)
+
+
+def _explain(program: Program, console: Console) -> int:
+    """`-- --help`: the parameters that a script has by name."""
+    from bpfscript.frontend import nodes
+
+    lines = dict[str, str]()
+    waiting: list[nodes.Node] = [program]
+    while waiting:
+        node = waiting.pop()
+        waiting += nodes.children(node)[::-1]
+        match node:
+            case nodes.Call(name="getopt", args=(nodes.StringLiteral(value=name), *rest)):
+                told = [a.value for a in rest[1:] if isinstance(a, nodes.StringLiteral)]
+                description = (told or [b""])[0].decode("utf-8", "surrogateescape")
+                lines.setdefault(f"--{name.decode('utf-8', 'surrogateescape')}", description)
+    console.lines("HINT: expected program options:", *(f"{n}: {text}" for n, text in lines.items()))
+    return NOTHING
+
+
+def _nothing(command: Command, program: Program) -> int:
+    """The script has nothing to attach, which may be for want of --test or --bench."""
+    from bpfscript.frontend.nodes import Probe
+
+    points = [
+        p.text for probe in program.items if isinstance(probe, Probe) for p in probe.attach_points
+    ]
+    for kind, what in (("test", "test"), ("bench", "benchmark")):
+        if any(point.partition(":")[0].strip() == kind for point in points):
+            raise Unfit(f"No probes attached; use --{kind} to run {what} probes.")
+    if not command.has("quiet"):
+        print("No probes to attach")
+    return NOTHING
+
+
+def _write(path: str, data: bytes) -> None:
+    """A file that is complete or absent."""
+    partial = f"{path}.{os.getpid()}.tmp"
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+        os.replace(partial, path)
+    except OSError as error:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise MachineError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _trace(
+    command: Command, chosen: Options, artifact: Artifact, machine: LiveTarget, console: Console
+) -> int:
+    from bpfscript.runtime.json_output import JsonPrinter
+    from bpfscript.runtime.process import Child
+    from bpfscript.runtime.session import Session
+    from bpfscript.runtime.symbols import Symbols
+    from bpfscript.runtime.text import TextPrinter
+
+    with ExitStack() as stack:
+        stdout = sys.stdout.buffer
+        if path := command.last("output"):
+            stdout = stack.enter_context(_output_file(path))
+        symbols = stack.enter_context(closing(Symbols(artifact.manifest.settings)))
+        if artifact.manifest.shows_user_code:
+            stack.enter_context(symbols.watch())
+        buffering = cast("Buffering", command.last("B") or "line")
+        make = JsonPrinter if command.last("f") == "json" else TextPrinter
+        printer = make(
+            artifact.manifest, stdout, sys.stderr, symbols,
+            quiet=command.has("quiet"), buffering=buffering,
+            warnings=chosen.warnings,
+        )  # fmt: skip
+        words = command.last("cmd")
+        child = Child.start(words) if words else None
+        session = Session(
+            artifact, printer, pid=chosen.pid, child=child, dry_run=command.has("dry-run"),
+            features=machine.features, warn=console.warning,
+        )  # fmt: skip
+        stack.enter_context(session)
+        session.load()
+        session.attach()
+        return session.run()
+
+
+def _output_file(path: str) -> BinaryIO:
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        raise MachineError(f'Failed to open output file: "{path}": {error.strerror}') from error
+
+
+def show_list(command: Command, console: Console) -> int:
+    """`-l`: what matches a pattern, or what a script attaches to."""
+    from bpfscript.listing import Listing
+    from bpfscript.runtime.usdt_notes import markers
+
+    words, verbose = command.words, command.has("verbose")
+    is_script = command.has("e") or (words and os.path.isfile(words[0]))
+    if len(words) > 1 and not is_script:
+        raise UsageError("-l takes one pattern")
+    script = source(command) if is_script else None
+    listing = Listing(target(command), options(command, ""), markers, console.warning)
+    if script:
+        from bpfscript.frontend.parser import parse
+
+        lines = listing.program(parse(script), verbose)
+    else:
+        pattern = words[0] if words else "*:*"
+        if "." in pattern and ":" not in pattern and "*" not in pattern:
+            console.warning(
+                f"It appears that '{pattern}' is a filename but the file does not exist. "
+                f"Treating '{pattern}' as a search pattern."
+            )
+        lines = listing.patterns(pattern, verbose)
+    sys.stdout.writelines(f"{line}\n" for line in lines)
+    return OK

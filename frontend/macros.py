@@ -1,0 +1,337 @@
+"""Macros: calls become the bodies that they stand for, before anything is checked (LANGUAGE §1.9).
+
+What a call expands to is a block at the place of the call. The nodes in it keep their place in the
+macro, with the call as its origin; the variables of the body get names that no script can write.
+Arguments are expanded where they are used, each time, in the scope of the call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal, NoReturn
+
+import attrs
+
+from bpfscript.diagnostics import Diagnostic, Reporter, ScriptError, Span
+
+from . import nodes, stdlib
+from .builtins import argument_number, builtin
+from .functions import FUNCTIONS
+from .lexer import BUILTINS as RESERVED
+from .parser import MAX_DEPTH
+
+MAX_COPIES = 100_000  # bodies and arguments put in place in one script
+
+Kind = Literal["variable", "map", "expression", "type"]
+ARTICLES = {
+    "variable": "a variable",
+    "map": "a map",
+    "expression": "an expression",
+    "type": "a type",
+}
+PARAMETERS: dict[type[nodes.Node], Kind] = {nodes.Variable: "variable", nodes.Map: "map"}
+MISPLACED_TYPEOF = (
+    "When used as a call argument, `typeof` builtin only valid for macro calls that are expecting "
+    "a type parameter"
+)
+
+
+def expand(program: nodes.Program, report: Reporter) -> nodes.Program:
+    """The program without macros: every call of one has become its body."""
+    macros: dict[str, list[nodes.Macro]] = {}
+    for item in program.items:
+        if isinstance(item, nodes.Macro):
+            _define(macros.setdefault(item.name, []), item, report)
+    report.raise_errors()
+    expander = _Expander(macros, report)
+    items = [
+        expander.copy(item, Scope()) if isinstance(item, nodes.Probe) else item
+        for item in program.items
+        if not isinstance(item, nodes.Macro)
+    ]
+    return attrs.evolve(program, items=tuple(items))
+
+
+def _define(overloads: list[nodes.Macro], macro: nodes.Macro, report: Reporter) -> None:
+    kinds = [_wanted(parameter) for parameter in macro.parameters]
+    for other in overloads:
+        if len(other.parameters) == len(kinds) and not _mismatches(other, kinds):
+            original = (_heading(other), "This is the original definition.")
+            report.error(_heading(macro), f"Redefinition of macro: {macro.name}", None, original)
+    overloads.append(macro)
+
+
+def _wanted(parameter: nodes.Variable | nodes.Map | nodes.Identifier) -> Kind:
+    return PARAMETERS.get(type(parameter), "expression")
+
+
+def _mismatches(macro: nodes.Macro, kinds: Sequence[Kind]) -> list[int]:
+    """Arguments that a macro of so many parameters does not take. A bare word takes any."""
+    wanted = map(_wanted, macro.parameters)
+    pairs = enumerate(zip(wanted, kinds, strict=True))
+    return [i for i, (want, kind) in pairs if want not in ("expression", kind)]
+
+
+def _heading(macro: nodes.Macro) -> Span:
+    """`macro name`."""
+    text, start = macro.span.source.text, macro.span.start
+    end = text.index(macro.name, start + len("macro")) + len(macro.name)
+    return replace(macro.span, end=end)
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What a parameter stands for: a node, and the scope that it was written in."""
+
+    node: nodes.Node
+    scope: Scope
+    kind: Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What names mean in the script itself, or in the body of one expansion."""
+
+    arguments: dict[str, Argument] = field(default_factory=dict)
+    prefix: str = ""  # of the names that variables get; "" in the script itself
+    chain: tuple[nodes.Macro, ...] = ()  # macros that the body is in, the outermost first
+    origin: Span | None = None  # the call
+    library: bool = False  # a body of `stdlib`, which the script's macros do not change
+
+    def at(self, span: Span) -> Span:
+        return span if self.origin is None else replace(span, origin=self.origin)
+
+
+class _Expander:
+    def __init__(self, macros: dict[str, list[nodes.Macro]], report: Reporter) -> None:
+        self.macros, self.report = macros, report
+        self.active: list[str] = []  # expansions around the node at hand, arguments among them
+        self.depth = self.copies = 0
+
+    def copy(self, node: nodes.N, scope: Scope) -> nodes.N:
+        return nodes.rebuild(node, partial(self.expand, scope=scope), scope.at)
+
+    def expand(self, node: nodes.Node, scope: Scope) -> nodes.Node:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self._stop(scope.at(node.span), f"nested too deeply (over {MAX_DEPTH} levels)")
+        match node:
+            case nodes.Call():
+                made = self._call(node, scope)
+            case nodes.Identifier():
+                made = self._word(node, scope)
+            case nodes.Variable():
+                made = self._variable(node, scope)
+            case nodes.Map():
+                made = self._map(node, scope)
+            case nodes.TypeName():
+                made = self._type(node, scope)
+            case nodes.Offsetof():
+                made = self._offsetof(node, scope)
+            case nodes.Sizeof() | nodes.Typeof() | nodes.Typeinfo():
+                made = nodes.rebuild(node, partial(self._inspected, scope=scope), scope.at)
+            case _:
+                made = self.copy(node, scope)
+        self.depth -= 1
+        return made
+
+    def _stop(self, span: Span, message: str) -> NoReturn:
+        raise ScriptError([*self.report.errors, Diagnostic(message, span)])
+
+    def _count(self, span: Span) -> None:
+        self.copies += 1
+        if self.copies > MAX_COPIES:
+            self._stop(span, f"too much comes out of macros (over {MAX_COPIES} copies)")
+
+    # Calls
+
+    def _overloads(self, name: str, scope: Scope) -> list[nodes.Macro]:
+        own = [] if scope.library else self.macros.get(name, [])
+        return [*own, *stdlib.macros(name)]
+
+    def _call(self, node: nodes.Call, scope: Scope) -> nodes.Node:
+        overloads = self._overloads(node.name, scope)
+        if not overloads:
+            return self.copy(node, scope)
+        return self._chosen(node, overloads, [self._argument(a, scope) for a in node.args], scope)
+
+    def _chosen(
+        self,
+        node: nodes.Call | nodes.Identifier,
+        overloads: list[nodes.Macro],
+        given: list[Argument],
+        scope: Scope,
+    ) -> nodes.Node:
+        """The expansion of the macro that takes these arguments."""
+        kinds = [argument.kind for argument in given]
+        alike = [macro for macro in overloads if len(macro.parameters) == len(given)]
+        for macro in alike:
+            if not _mismatches(macro, kinds):
+                return self._expansion(macro, node, given, scope)
+        if node.name not in FUNCTIONS and builtin(node.name) is None:
+            self._no_match(node, alike, overloads, given, scope)
+        return self.copy(node, scope)
+
+    def _no_match(
+        self,
+        node: nodes.Call | nodes.Identifier,
+        alike: list[nodes.Macro],
+        overloads: list[nodes.Macro],
+        given: list[Argument],
+        scope: Scope,
+    ) -> None:
+        if alike:
+            kinds = [argument.kind for argument in given]
+            closest = min(alike, key=lambda macro: len(_mismatches(macro, kinds)))
+            wrong = _mismatches(closest, kinds)[0]
+            parameter, argument = closest.parameters[wrong], given[wrong]
+            assert not isinstance(parameter, nodes.Identifier)
+            text = (
+                f"Mismatched arg. {node.name}() expects {ARTICLES[_wanted(parameter)]} for arg "
+                f"{parameter.name} but got {ARTICLES[argument.kind]}."
+            )
+            where = "This is the argument in the closest definition."
+            context = [(argument.scope.at(argument.node.span), text), (parameter.span, where)]
+        else:
+            text = (
+                f"The closest definition of {node.name}() has a different number of arguments. "
+                f"Expected: {len(overloads[0].parameters)} but got {len(given)}"
+            )
+            context = [(_heading(overloads[0]), text)]
+        self.report.error(
+            scope.at(node.span),
+            f"Call to {node.name}() has arguments that do not match any definition.",
+            None,
+            *context,
+        )
+
+    def _expansion(
+        self,
+        macro: nodes.Macro,
+        node: nodes.Call | nodes.Identifier,
+        given: list[Argument],
+        scope: Scope,
+    ) -> nodes.Node:
+        call, name = scope.at(node.span), macro.name
+        if macro in scope.chain:
+            circle = (*scope.chain[scope.chain.index(macro) :], macro)
+            chain = " > ".join(m.name for m in circle)
+            self.report.error(call, f"Recursive macro call detected. Call chain: {chain}")
+            return self.copy(node, scope)
+        self._count(call)
+        again = self.active.count(name)
+        inner = Scope(
+            arguments={p.name: a for p, a in zip(macro.parameters, given, strict=True)},
+            prefix=f"$${name}{again or ''}_",
+            chain=(*scope.chain, macro),
+            origin=call,
+            library=macro in stdlib.macros(name),
+        )
+        self.active.append(name)
+        body = self.copy(macro.body, inner)
+        self.active.pop()
+        return attrs.evolve(body, span=call)
+
+    def _argument(self, node: nodes.Node, scope: Scope) -> Argument:
+        match node:
+            case nodes.Variable():
+                return Argument(node, scope, "variable")
+            case nodes.Map(key=None):
+                return Argument(node, scope, "map")
+            case nodes.Typeof():
+                return Argument(node, scope, "type")
+            case nodes.Identifier() if node.name in scope.arguments:
+                argument = scope.arguments[node.name]
+                return argument if argument.kind == "type" else replace(argument, kind="expression")
+        return Argument(node, scope, "expression")
+
+    # Names
+
+    def _word(self, node: nodes.Identifier, scope: Scope) -> nodes.Node:
+        if node.name in scope.arguments:
+            return self._put(scope.arguments[node.name], scope.at(node.span))
+        overloads = self._overloads(node.name, scope)
+        if not overloads or node.name in RESERVED or argument_number(node.name) is not None:
+            return self.copy(node, scope)
+        return self._chosen(node, overloads, [], scope)
+
+    def _put(self, argument: Argument, use: Span) -> nodes.Node:
+        """An argument in the place of its parameter; it may be read there, not written."""
+        scope = argument.scope
+        self._count(use)
+        made = self.expand(argument.node, scope if scope.origin else replace(scope, origin=use))
+        if isinstance(made, nodes.Typeof):
+            self.report.error(made.span, MISPLACED_TYPEOF)
+        if isinstance(made, nodes.Variable | nodes.Map):
+            return nodes.Block(span=made.span, statements=(), result=made)
+        return made
+
+    def _variable(self, node: nodes.Variable, scope: Scope) -> nodes.Variable:
+        span, name = scope.at(node.span), node.name
+        while name in scope.arguments:
+            argument = scope.arguments[name]
+            assert isinstance(argument.node, nodes.Variable)
+            name, scope = argument.node.name, argument.scope
+        return nodes.Variable(span=span, name=scope.prefix + name)
+
+    def _map(self, node: nodes.Map, scope: Scope) -> nodes.Map:
+        made, name = self.copy(node, scope), node.name
+        while name in scope.arguments:
+            argument = scope.arguments[name]
+            assert isinstance(argument.node, nodes.Map)
+            name, scope = argument.node.name, argument.scope
+        if scope.prefix:
+            text = f"Unhygienic access to map: {name}. Maps must be passed into the macro"
+            self.report.error(made.span, f"{text} as arguments.")
+        return attrs.evolve(made, name=name)
+
+    # Types
+
+    def _inspected(self, node: nodes.Node, scope: Scope) -> nodes.Node:
+        """What `sizeof` and kin ask about: a bare word may stand for an expression."""
+        if isinstance(node, nodes.TypeName) and not node.keyword and not node.suffixes:
+            argument = scope.arguments.get(node.name)
+            if argument is not None and argument.kind != "type":
+                return self._put(argument, scope.at(node.span))
+        return self.expand(node, scope)
+
+    def _type(self, node: nodes.TypeName, scope: Scope) -> nodes.TypeName | nodes.Typeof:
+        """A type that may be made of one passed as `typeof(T)`: `t`, `t*`, `struct t`."""
+        argument = scope.arguments.get(node.name)
+        if argument is None:
+            return self.copy(node, scope)
+        made = self.expand(argument.node, argument.scope)
+        if isinstance(made, nodes.Typeof):
+            if not node.keyword and not node.suffixes:
+                return made
+            of = made.of
+            if isinstance(of, nodes.TypeName) and not (
+                node.keyword and (of.keyword or of.suffixes)
+            ):
+                keyword, suffixes = node.keyword or of.keyword, of.suffixes + node.suffixes
+                return attrs.evolve(of, keyword=keyword, suffixes=suffixes)
+        macro = scope.chain[-1].name
+        self.report.error(
+            made.span,
+            f"Invalid replacement for macro '{macro}' type parameter '{node.name}' which makes up "
+            f"the type '{node.span.text}'",
+        )
+        return self.copy(node, scope)
+
+    def _offsetof(self, node: nodes.Offsetof, scope: Scope) -> nodes.Offsetof:
+        made = nodes.rebuild(node, partial(self._inspected, scope=scope), scope.at)
+        if len(node.path) == 1 and (argument := scope.arguments.get(node.path[0])):
+            path = _path(argument.node)
+            return attrs.evolve(made, path=path) if path else made
+        return made
+
+
+def _path(node: nodes.Node) -> tuple[str, ...]:
+    """`a.b.c` as the member argument of offsetof; nothing if it is something else."""
+    if isinstance(node, nodes.Identifier):
+        return (node.name,)
+    if isinstance(node, nodes.FieldAccess) and (path := _path(node.operand)):
+        return (*path, node.name)
+    return ()

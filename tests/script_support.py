@@ -1,0 +1,44 @@
+"""From the text of a script into the kernel and out again, without attaching anything."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from script_strategies import POSITIONAL
+
+from bpfscript.driver import compile
+from bpfscript.diagnostics import Source
+from bpfscript.frontend.typed import Options
+from bpfscript.manifest import Artifact, Event, MapDef
+from bpfscript.runtime.live_target import LiveTarget
+from bpfscript.runtime.maps import Entry
+from bpfscript.runtime.session import Session
+
+
+class NoPrinter:
+    """Drops all output."""
+
+    def attached(self, count: int) -> None: ...
+    def event(self, event: Event, data: memoryview) -> None: ...
+    def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None: ...
+    def lost(self, count: int) -> None: ...
+    def end(self) -> None: ...
+    def finish(self, total_lost: int) -> None: ...
+    def flush(self) -> None: ...
+
+
+@cache
+def target() -> LiveTarget:
+    return LiveTarget()
+
+
+def compiled(text: str, *, optimise: bool = True, verify: bool = True) -> Artifact:
+    """Raises ScriptError."""
+    options = Options(positional=POSITIONAL)
+    return compile(Source("t.bt", text), target(), options, optimise=optimise, verify=verify).artifact
+
+
+def load(artifact: Artifact) -> None:
+    """Into the kernel and out. Raises VerifierRefused."""
+    with Session(artifact, NoPrinter(), signals=False) as session:
+        session.load()
