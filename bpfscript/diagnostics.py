@@ -37,7 +37,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The half-open range [start, end) of a source; `origin` is the macro call that put it there."""
+    """The half-open range [start, end) of a source. `origin`: the macro call that put it there."""
 
     source: Source
     start: int

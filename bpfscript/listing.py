@@ -14,7 +14,13 @@ from collections.abc import Callable, Iterator
 from bpfscript.btf import Kind
 from bpfscript.c_text import definition, members, parameters, result
 from bpfscript.diagnostics import Reporter, Source, Span
-from bpfscript.frontend import resolve_kernel, resolve_other, resolve_timed, resolve_user
+from bpfscript.frontend import (
+    resolve_kernel,
+    resolve_other,
+    resolve_timed,
+    resolve_usdt,
+    resolve_user,
+)
 from bpfscript.frontend.attach_points import split
 from bpfscript.frontend.nodes import Probe, Program
 from bpfscript.frontend.probes import (
@@ -40,6 +46,7 @@ _RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
     "rawtracepoint": resolve_kernel.rawtracepoint,
     "uprobe": resolve_user.uprobe,
     "uretprobe": resolve_user.uprobe,
+    "usdt": resolve_usdt.usdt,
     "profile": resolve_timed.timer,
     "interval": resolve_timed.timer,
     "software": resolve_timed.counter,
@@ -65,21 +72,10 @@ _INDENT = "    "
 
 
 class Listing:
-    """Lists what a target has.
+    """Lists what a target has. `warn` takes a line about what could not be listed."""
 
-    markers: (provider, name) of the USDT probes of an ELF file
-    warn: takes a line about what could not be listed
-    """
-
-    def __init__(
-        self,
-        target: Target,
-        options: Options,
-        markers: Callable[[str], list[tuple[str, str]]],
-        warn: Callable[[str], None],
-    ) -> None:
-        self._target, self._options = target, options
-        self._markers, self._warn = markers, warn
+    def __init__(self, target: Target, options: Options, warn: Callable[[str], None]) -> None:
+        self._target, self._options, self._warn = target, options, warn
 
     def patterns(self, text: str, verbose: bool = False) -> Iterator[str]:
         """Lines for a comma list of patterns; each one's matches are sorted."""
@@ -192,17 +188,6 @@ class Listing:
             if listed and matches(point.parts[0], name):
                 yield f"iter:{name}"
 
-    def _usdt(self, point: Point) -> Iterator[str]:
-        """`path:[provider:]name`, of the files that a process has mapped if no path is given."""
-        *path, name = point.parts
-        provider = path.pop() if len(path) == 2 else "*"
-        if (not path or path[0] in ("", "*")) and self._options.pid is not None:
-            path = [f"/proc/{self._options.pid}/maps"]
-        for file in self._target.user_file(path[0]) if path else []:
-            for marker in self._markers(file):
-                if matches(provider, marker[0]) and matches(name, marker[1]):
-                    yield ":".join(("usdt", file, *marker))
-
     def _types(self, keyword: str, pattern: str, verbose: bool) -> Iterator[str]:
         btf = self._target.btf
         if btf is None:
@@ -246,7 +231,6 @@ _LISTERS: dict[str, Callable[[Listing, Point], Iterator[str]]] = {
     "fentry": Listing._trampolines,
     "fexit": Listing._trampolines,
     "iter": Listing._iterators,
-    "usdt": Listing._usdt,
 }
 
 

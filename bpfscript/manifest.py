@@ -112,6 +112,7 @@ class Attach:
     raw_tracepoint "sys_enter"               BPF_RAW_TRACEPOINT_OPEN
     kprobe, kretprobe  "[module:]function"   offset
     uprobe, uretprobe  path                  symbol, offset (in the file), by kind
+    usdt          path                       symbol ("provider:name"), offset, semaphore
     profile, interval  ""                    period ns, or frequency Hz
     software, hardware ""                    config (PERF_COUNT_SW_*/HW_*), period in events
     """
@@ -125,20 +126,22 @@ class Attach:
     frequency: int = 0
     config: int = 0
     cookie: int = 0  # what bpf_get_attach_cookie gives: index in ProbeInfo.names
+    semaphore: int = 0  # usdt: offset in the file of a uint16 that counts who traces; 0: none
     place: Place | None = None
 
 
 @dataclass(slots=True)
 class ProbeInfo:
-    """A program and where it goes. Fewer attachments may serve more matches."""
+    """A program and where it goes. Fewer attachments may serve more matches, or more fewer."""
 
     program: str
     attachments: tuple[Attach, ...]
     names: tuple[str, ...]  # full name of each match, by the program's probe id
+    repeated: int = 0  # names that another program of the same probe serves in other places
 
     @property
     def matches(self) -> int:
-        return len(self.names)
+        return len(self.names) - self.repeated
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,14 +262,13 @@ def _output_file(path: str) -> BinaryIO:
 def show_list(command: Command, console: Console) -> int:
     """`-l`: what matches a pattern, or what a script attaches to."""
     from bpfscript.listing import Listing
-    from bpfscript.runtime.usdt_notes import markers
 
     words, verbose = command.words, command.has("verbose")
     is_script = command.has("e") or (words and os.path.isfile(words[0]))
     if len(words) > 1 and not is_script:
         raise UsageError("-l takes one pattern")
     script = source(command) if is_script else None
-    listing = Listing(target(command), options(command, ""), markers, console.warning)
+    listing = Listing(target(command), options(command, ""), console.warning)
     if script:
         from bpfscript.frontend.parser import parse
 

@@ -194,7 +194,8 @@ def main() -> int:
     parser.add_argument("--report", type=Path, metavar="FILE")
     parser.add_argument("--only", default="", metavar="REGEX", help="cases whose area/name matches")
     parser.add_argument("--tool", choices=[*TOOLS, "both"], default="both")
-    parser.add_argument("-j", type=int, default=1, metavar="N", help="cases at a time (1)")
+    jobs = os.cpu_count() or 1
+    parser.add_argument("-j", type=int, default=jobs, metavar="N", help="cases at a time")
     parser.add_argument("-v", action="store_true", help="every case, as soon as it is done")
     options = parser.parse_args()
     if not UPSTREAM.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpfscript.arch import ARCHES
-from bpfscript.types import UINT64, Int, Pointer, Record, Stack, Struct, Symbol, Type
+from bpfscript.types import INT64, UINT64, Int, Pointer, Record, Stack, Struct, Symbol, Type
 
 from . import nodes
 from .builtins import BUILTINS, argument_number, builtin
@@ -56,7 +56,7 @@ class Builtins(Types):
         if self.kind.ctx and self.kind.name != "usdt" and number >= len(ARCHES[arch].arguments):
             self.error(node.span, f"{arch} doesn't support {node.name}")
             return None
-        return UINT64
+        return INT64 if self.kind.name == "usdt" else UINT64
 
     def _outside_loop(self, node: Word) -> bool:
         """The probe's context cannot be had in a `for`, whose body is a function of its own."""

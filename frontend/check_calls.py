@@ -188,16 +188,6 @@ class Calls(Memory, Parameters):
             self.error(node.span, text)
         return None
 
-    def container(self, node: nodes.Call) -> Type | None:
-        wanted = node.args[1]
-        if not isinstance(wanted, nodes.Typeof | nodes.TypeName):
-            self.error(node.span, "container_of() expects a type as its second argument")
-            return None
-        type, pointer = self.named_type(wanted), self.type_at(node, 0)
-        if type is None:
-            return None
-        return Pointer(type, pointer.space if isinstance(pointer, Pointer) else self.space)
-
     # Time and processes
 
     def word_at(self, node: nodes.Call, index: int) -> nodes.Identifier | None:
@@ -345,7 +335,6 @@ RULES: dict[str, Rule] = {
     "ntop": Calls.inet,
     "pton": Calls.address,
     "path": Calls.path_text,
-    "container_of": Calls.container,
     "cgroup_path": Calls.cgroup_path,
     "nsecs": Calls.clock,
     "pid": Calls.process_id,

@@ -21,6 +21,7 @@ from bpfscript.types import (
 from . import nodes
 from .check_output import Output
 from .join import base_name, unsigned_type
+from .literals import encode
 
 STRING_LIKE = "string-like values must be either strings, arrays or pointers"
 
@@ -60,11 +61,11 @@ class Memory(Output):
     def _literal_text(self, node: nodes.Expr) -> bytes | None:
         """The text that `str(literal)` gives: of a parameter, what was written."""
         if isinstance(node, nodes.Positional) and node.index:
-            return self.parameter(node.index).encode()
+            return encode(self.parameter(node.index))
         if isinstance(node, nodes.Binary) and isinstance(node.left, nodes.Positional):
             skipped = self.number(node.right)
             if node.op == "+" and skipped is not None and skipped >= 0 and node.left.index:
-                return self.parameter(node.left.index).encode()[skipped:]
+                return encode(self.parameter(node.left.index))[skipped:]
         value = self.constants.get(node)
         if value is None or isinstance(value, bytes):
             return value

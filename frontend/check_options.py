@@ -9,6 +9,7 @@ from .check_arguments import Arguments
 from .check_base import Option
 from .config import FALSE, TRUE
 from .fold import parse_number
+from .literals import encode
 from .typed import Constant
 
 

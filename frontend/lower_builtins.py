@@ -19,6 +19,15 @@ def argument_number(name: str) -> int | None:
     return int(name[3:]) if name.startswith("arg") and name[3:].isdigit() else None
 
 
+def numbered_argument(body: Body, number: int) -> Value:
+    """Value of `argN`."""
+    if body.instance.kind != "usdt":
+        return body.emit("argument", index=number)
+    from .lower_usdt import usdt_argument
+
+    return usdt_argument(body, number)
+
+
 def pid_tgid(body: Body) -> Value:
     """uint64: process id in the high half, thread id in the low one."""
     return body.b.call("get_current_pid_tgid")

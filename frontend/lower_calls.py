@@ -21,7 +21,7 @@ from bpfscript.types import (
 from . import nodes
 from .body import Body, is_scalar, is_signed, unsupported
 from .locations import Location, locate, read, remote_pointer
-from .lower_builtins import BUILTINS, argument_number, symbol
+from .lower_builtins import BUILTINS, argument_number, numbered_argument, symbol
 from .lower_expressions import assign, lower, lower_as, map_key, value_type
 from .lower_statements import leave
 from .lower_text import TEXTS
@@ -34,7 +34,7 @@ def call(body: Body, node: nodes.Call) -> Value:
     if name in CALLS:
         return CALLS[name](body, node) or _nothing(body)
     if not node.args and (number := argument_number(name)) is not None:
-        return body.emit("argument", index=number)
+        return numbered_argument(body, number)
     if name in BUILTINS and (not node.args or name in ("kstack", "ustack")):
         return BUILTINS[name](body, node)
     raise unsupported(node.span, f"{name}()")

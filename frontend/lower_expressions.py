@@ -25,7 +25,7 @@ from . import nodes
 from .body import Body, ir_type, is_scalar, is_signed, unsupported
 from .join import promote
 from .locations import argument, is_args, locate, read
-from .lower_builtins import BUILTINS, argument_number
+from .lower_builtins import BUILTINS, argument_number, numbered_argument
 from .typed import MapInfo
 
 
@@ -99,7 +99,7 @@ def _lower(body: Body, node: nodes.Expr) -> Value:
         case nodes.Identifier(name=name) if is_probe_name(node):
             return string_constant(body, node, type.size)
         case nodes.Identifier(name=name) if (number := argument_number(name)) is not None:
-            return body.emit("argument", index=number)
+            return numbered_argument(body, number)
         case nodes.Identifier(name=name) if name in BUILTINS:
             return BUILTINS[name](body, node)
         case nodes.Identifier(name=name):

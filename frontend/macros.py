@@ -7,10 +7,9 @@ Arguments are expanded where they are used, each time, in the scope of the call.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, NoReturn
+from typing import NoReturn
 
 import attrs
 
@@ -20,18 +19,11 @@ from . import nodes, stdlib
 from .builtins import argument_number, builtin
 from .functions import FUNCTIONS
 from .lexer import BUILTINS as RESERVED
-from .parser import MAX_DEPTH
+from .overloads import Kind, definitions, matching, no_match
 
-MAX_COPIES = 100_000  # bodies and arguments put in place in one script
+MAX_DEPTH = 120  # of the tree with macros in place: expansion and what follows it recurse
+MAX_COPIES = 20_000  # bodies and arguments put in place in one script
 
-Kind = Literal["variable", "map", "expression", "type"]
-ARTICLES = {
-    "variable": "a variable",
-    "map": "a map",
-    "expression": "an expression",
-    "type": "a type",
-}
-PARAMETERS: dict[type[nodes.Node], Kind] = {nodes.Variable: "variable", nodes.Map: "map"}
 MISPLACED_TYPEOF = (
     "When used as a call argument, `typeof` builtin only valid for macro calls that are expecting "
     "a type parameter"
@@ -40,10 +32,7 @@ MISPLACED_TYPEOF = (
 
 def expand(program: nodes.Program, report: Reporter) -> nodes.Program:
     """The program without macros: every call of one has become its body."""
-    macros: dict[str, list[nodes.Macro]] = {}
-    for item in program.items:
-        if isinstance(item, nodes.Macro):
-            _define(macros.setdefault(item.name, []), item, report)
+    macros = definitions(program, report)
     report.raise_errors()
     expander = _Expander(macros, report)
     items = [
@@ -52,33 +41,6 @@ def expand(program: nodes.Program, report: Reporter) -> nodes.Program:
         if not isinstance(item, nodes.Macro)
     ]
     return attrs.evolve(program, items=tuple(items))
-
-
-def _define(overloads: list[nodes.Macro], macro: nodes.Macro, report: Reporter) -> None:
-    kinds = [_wanted(parameter) for parameter in macro.parameters]
-    for other in overloads:
-        if len(other.parameters) == len(kinds) and not _mismatches(other, kinds):
-            original = (_heading(other), "This is the original definition.")
-            report.error(_heading(macro), f"Redefinition of macro: {macro.name}", None, original)
-    overloads.append(macro)
-
-
-def _wanted(parameter: nodes.Variable | nodes.Map | nodes.Identifier) -> Kind:
-    return PARAMETERS.get(type(parameter), "expression")
-
-
-def _mismatches(macro: nodes.Macro, kinds: Sequence[Kind]) -> list[int]:
-    """Arguments that a macro of so many parameters does not take. A bare word takes any."""
-    wanted = map(_wanted, macro.parameters)
-    pairs = enumerate(zip(wanted, kinds, strict=True))
-    return [i for i, (want, kind) in pairs if want not in ("expression", kind)]
-
-
-def _heading(macro: nodes.Macro) -> Span:
-    """`macro name`."""
-    text, start = macro.span.source.text, macro.span.start
-    end = text.index(macro.name, start + len("macro")) + len(macro.name)
-    return replace(macro.span, end=end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +76,7 @@ class _Expander:
         return nodes.rebuild(node, partial(self.expand, scope=scope), scope.at)
 
     def expand(self, node: nodes.Node, scope: Scope) -> nodes.Node:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            self._stop(scope.at(node.span), f"nested too deeply (over {MAX_DEPTH} levels)")
+        self._enter(scope.at(node.span))
         match node:
             case nodes.Call():
                 made = self._call(node, scope)
@@ -136,6 +96,11 @@ class _Expander:
                 made = self.copy(node, scope)
         self.depth -= 1
         return made
+
+    def _enter(self, span: Span) -> None:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            self._stop(span, f"nested too deeply (over {MAX_DEPTH} levels)")
 
     def _stop(self, span: Span, message: str) -> NoReturn:
         raise ScriptError([*self.report.errors, Diagnostic(message, span)])
@@ -166,46 +131,14 @@ class _Expander:
     ) -> nodes.Node:
         """The expansion of the macro that takes these arguments."""
         kinds = [argument.kind for argument in given]
-        alike = [macro for macro in overloads if len(macro.parameters) == len(given)]
-        for macro in alike:
-            if not _mismatches(macro, kinds):
-                return self._expansion(macro, node, given, scope)
+        macro = matching(overloads, kinds)
+        if macro is not None:
+            return self._expansion(macro, node, given, scope)
         if node.name not in FUNCTIONS and builtin(node.name) is None:
-            self._no_match(node, alike, overloads, given, scope)
+            spans = [argument.scope.at(argument.node.span) for argument in given]
+            problem = no_match(node.name, overloads, kinds, spans)
+            self.report.error(scope.at(node.span), *problem)
         return self.copy(node, scope)
-
-    def _no_match(
-        self,
-        node: nodes.Call | nodes.Identifier,
-        alike: list[nodes.Macro],
-        overloads: list[nodes.Macro],
-        given: list[Argument],
-        scope: Scope,
-    ) -> None:
-        if alike:
-            kinds = [argument.kind for argument in given]
-            closest = min(alike, key=lambda macro: len(_mismatches(macro, kinds)))
-            wrong = _mismatches(closest, kinds)[0]
-            parameter, argument = closest.parameters[wrong], given[wrong]
-            assert not isinstance(parameter, nodes.Identifier)
-            text = (
-                f"Mismatched arg. {node.name}() expects {ARTICLES[_wanted(parameter)]} for arg "
-                f"{parameter.name} but got {ARTICLES[argument.kind]}."
-            )
-            where = "This is the argument in the closest definition."
-            context = [(argument.scope.at(argument.node.span), text), (parameter.span, where)]
-        else:
-            text = (
-                f"The closest definition of {node.name}() has a different number of arguments. "
-                f"Expected: {len(overloads[0].parameters)} but got {len(given)}"
-            )
-            context = [(_heading(overloads[0]), text)]
-        self.report.error(
-            scope.at(node.span),
-            f"Call to {node.name}() has arguments that do not match any definition.",
-            None,
-            *context,
-        )
 
     def _expansion(
         self,
@@ -224,13 +157,15 @@ class _Expander:
         again = self.active.count(name)
         inner = Scope(
             arguments={p.name: a for p, a in zip(macro.parameters, given, strict=True)},
-            prefix=f"$${name}{again or ''}_",
+            prefix=f"$${name}{f'#{again}' if again else ''}_",
             chain=(*scope.chain, macro),
             origin=call,
             library=macro in stdlib.macros(name),
         )
         self.active.append(name)
+        self._enter(call)
         body = self.copy(macro.body, inner)
+        self.depth -= 1
         self.active.pop()
         return attrs.evolve(body, span=call)
 

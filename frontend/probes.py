@@ -72,7 +72,7 @@ _ROWS = (
         ctx=_REGISTERS, cookies=True,
     ),
     ProbeKind(
-        "usdt", ("U",), (2, 3), None, space="user", argn=True, ctx=_REGISTERS, cookies=True,
+        "usdt", ("U",), (2, 3), _KPROBE, space="user", argn=True, ctx=_REGISTERS, cookies=True,
         listed="user",
     ),
     ProbeKind("profile", ("p",), (1, 2), _PERF, ctx=_SAMPLE, cookies=True),

@@ -15,7 +15,7 @@ from bpfscript.diagnostics import Reporter
 from bpfscript.manifest import Place
 from bpfscript.target import Target, matches
 
-from . import nodes, resolve_kernel, resolve_other, resolve_timed, resolve_user
+from . import nodes, resolve_kernel, resolve_other, resolve_timed, resolve_usdt, resolve_user
 from .attach_points import MalformedError, split
 from .probes import ALIASES, PROBES, ProbeKind
 from .resolve_base import Match, Point, Search, near
@@ -39,7 +39,7 @@ _RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
     "rawtracepoint": resolve_kernel.rawtracepoint,
     "uprobe": resolve_user.uprobe,
     "uretprobe": resolve_user.uprobe,
-    "usdt": resolve_other.usdt,
+    "usdt": resolve_usdt.usdt,
     "profile": resolve_timed.timer,
     "interval": resolve_timed.timer,
     "software": resolve_timed.counter,

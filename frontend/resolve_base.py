@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.manifest import Attach
-from bpfscript.target import Target
+from bpfscript.target import Target, UsdtProbe
 
 from .probes import ProbeKind
 from .typed import Limits, Options
@@ -32,11 +32,16 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One place that an attach point stands for. `event`: (category, event) of a tracepoint."""
+    """One place that an attach point stands for.
+
+    event   (category, event) of a tracepoint
+    marker  what the file says of a static probe
+    """
 
     point: Point
     attach: Attach
     event: tuple[str, str] = ("", "")
+    marker: UsdtProbe | None = None
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from bpfscript.syscalls import numbers
 from bpfscript.types import Space, Struct
 
 from . import nodes
+from .builtins import argument_number
 from .formats import EXIT_FIELDS, FormatField, fields, record_arguments, syscall_arguments
 from .resolve_base import Match, Search
 from .typed import Argument, Instance
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bpfscript.btf import Btf
 
     from .ctypes import CTypes
+    from .usdt_arguments import UsdtArgument
 
 Side = Literal["", "enter", "exit"]
 _SIDES: tuple[Side, Side] = ("enter", "exit")
@@ -37,6 +39,7 @@ class Uses:
         self.probe = False  # which probe it is
         self.whole = False  # `args` other than for one of its fields
         self.fields: set[str] = set()
+        self.numbers: set[int] = set()  # N of every `argN`
         self._visit(probe)
 
     @property
@@ -53,6 +56,9 @@ class Uses:
             self.fields.add(node.name)
             return
         self.whole |= _names(node, "args")
+        if isinstance(node, nodes.Identifier | nodes.Call):
+            number = argument_number(node.name)
+            self.numbers |= set() if number is None else {number}
         self.probe |= _names(node, "probe", "__builtin_probe")
         for child in nodes.children(node):
             self._visit(child)
@@ -77,6 +83,7 @@ class Context:
     arguments: tuple[Argument, ...] | None = None
     only: str = ""  # matches that the program could not tell apart stay alone
     turn: int = 0  # a table of system calls has one place for each
+    usdt: tuple[tuple[int, UsdtArgument], ...] = ()
 
 
 @dataclass(slots=True)
@@ -94,6 +101,7 @@ class Instances:
         self.probe, self.search, self.ctypes = probe, search, ctypes
         self.uses = Uses(probe)
         self._seen: dict[tuple[Side, int], int] = {}
+        self._named: set[str] = set()
         self._contexts: dict[tuple[FormatField, ...], dict[str, Argument]] = {}
 
     def of(self, matches: Sequence[Match]) -> Iterator[Instance]:
@@ -130,7 +138,8 @@ class Instances:
         arguments = self._arguments(match, number is not None)
         shared = None if arguments is None else tuple(arguments.values())
         if number is None:
-            return Context(kind, arguments=shared, only=match.attach.name if kind in alone else "")
+            only = match.attach.name if kind in alone else ""
+            return Context(kind, arguments=shared, only=only, usdt=self._usdt(match))
         side = _SIDES[match.event[1].startswith("sys_exit")]
         turn = self._seen.get((side, number), 0)
         self._seen[side, number] = turn + 1
@@ -147,6 +156,13 @@ class Instances:
             case "uprobe" if self.uses.args:
                 self._no_dwarf(match)
         return None
+
+    def _usdt(self, match: Match) -> tuple[tuple[int, UsdtArgument], ...]:
+        if match.marker is None or not self.uses.numbers:
+            return ()
+        from .resolve_usdt import arguments
+
+        return tuple(arguments(match, self.search, self.uses.numbers).items())
 
     def _tracepoint_arguments(self, event: tuple[str, str], syscall: bool) -> dict[str, Argument]:
         of: tuple[FormatField, ...] = EXIT_FIELDS
@@ -189,15 +205,22 @@ class Instances:
     def _instance(self, probe: nodes.Probe, context: Context, group: Group) -> Instance:
         first = group.matches[0]
         arguments = context.arguments
+        names = tuple(m.attach.name for m in group.matches)
+        if context.kind == "usdt":  # a probe may be in several places
+            names = tuple(dict.fromkeys(names))
+        repeated = sum(name in self._named for name in names) if context.kind == "usdt" else 0
+        self._named.update(names)
         return Instance(
             probe=probe,
             kind=context.kind,
-            attachments=_attachments(group.matches, context.side),
-            names=tuple(m.attach.name for m in group.matches),
+            attachments=_attachments(group.matches, context.side, names),
+            names=names,
             arguments=None if arguments is None else {a.name: a for a in arguments},
             args_type=self._args_type(first) if arguments is not None else None,
             syscalls=group.syscalls,
             syscall_side=context.side,
+            usdt=dict(context.usdt),
+            repeated=repeated,
         )
 
     def _args_type(self, match: Match) -> Struct:
@@ -212,8 +235,11 @@ class Instances:
         return Struct(f"struct tracepoint:{category}:{event}_args", size)
 
 
-def _attachments(matches: Sequence[Match], side: Side) -> tuple[Attach, ...]:
+def _attachments(matches: Sequence[Match], side: Side, names: Sequence[str]) -> tuple[Attach, ...]:
     if side:
         first = matches[0].attach
         return (Attach("raw_tracepoint", first.name, target=f"sys_{side}", place=first.place),)
+    if len(names) < len(matches):
+        ids = {name: i for i, name in enumerate(names)}
+        return tuple(replace(m.attach, cookie=ids[m.attach.name]) for m in matches)
     return tuple(replace(m.attach, cookie=i) for i, m in enumerate(matches))

@@ -78,15 +78,5 @@ def trampoline(point: Point, search: Search) -> list[Match]:
     return unsupported(point, search)
 
 
-def usdt(point: Point, search: Search) -> list[Match]:
-    if not point.parts[0] and not search.options.pid:
-        message = (
-            "usdt probe must specify at least path or pid to probe. "
-            "To target all paths/pids set the path to '*'."
-        )
-        return search.error(point, message)
-    return unsupported(point, search)
-
-
 def unsupported(point: Point, search: Search) -> list[Match]:
     return search.error(point, f"{point.kind.name} probes are not supported yet")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from bpfscript.target import MachineError, UserSymbol, matches
 
 from .attach_points import MalformedError, integer, is_number
 from .resolve_base import Match, Point, Search, near
 
+Found = TypeVar("Found")
 FORCE = (
     "Use --unsafe to force attachment. WARNING: This option could lead to data corruption in the "
     "target process."
@@ -35,7 +37,7 @@ def uprobe(point: Point, search: Search) -> list[Match]:
     function, offset = split
     find = _cpp if language else _named
     found: list[Match] = []
-    files = _files(point, search, path)
+    files = read_files(point, search, path, search.target.user_symbols)
     for file, symbols in files:
         if is_number(function):
             found += _at_address(point, search, file, symbols, integer(function))
@@ -75,8 +77,10 @@ def _split_offset(point: Point, search: Search, function: str) -> tuple[str, int
     return None
 
 
-def _files(point: Point, search: Search, path: str) -> list[tuple[str, list[UserSymbol]]]:
-    """Files that the path names, with their symbols; of several programs in $PATH the first."""
+def read_files(
+    point: Point, search: Search, path: str, read: Callable[[str], list[Found]]
+) -> list[tuple[str, list[Found]]]:
+    """Files that the path names, with what is in them; of several programs in $PATH the first."""
     files = search.target.user_file(path)
     if len(files) > 1 and not re.search(r"[*?\[]", path) and not path.endswith("/maps"):
         message = (
@@ -88,7 +92,7 @@ def _files(point: Point, search: Search, path: str) -> list[tuple[str, list[User
     found, reason = [], None
     for file in files:
         try:
-            found.append((file, search.target.user_symbols(file)))
+            found.append((file, read(file)))
         except MachineError as error:
             reason = error.message
     if not found:

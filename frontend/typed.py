@@ -6,12 +6,15 @@ resolve.py makes the instances, check.py fills the tables, lower.py reads them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from bpfscript.diagnostics import Diagnostic, Span
 from bpfscript.frontend import nodes
 from bpfscript.manifest import Attach, MapType, Settings
 from bpfscript.types import Field, Struct, Type
+
+if TYPE_CHECKING:
+    from bpfscript.frontend.usdt_arguments import UsdtArgument
 
 Constant = int | bool | bytes  # a folded integer, boolean or string
 
@@ -72,6 +75,8 @@ class Instance:
     names: tuple[str, ...]  # `probe` of each match, by probe id
     arguments: dict[str, Argument] | None = None  # what `args` has; None: no `args` here
     args_type: Struct | None = None
+    usdt: dict[int, UsdtArgument] = field(default_factory=dict)  # argN of a static probe, by N
+    repeated: int = 0  # names that other programs of the probe have, too
     # Raw syscall tracepoints: syscall number -> probe id, and which raw tracepoint it is.
     syscalls: dict[int, int] = field(default_factory=dict)
     syscall_side: Literal["", "enter", "exit"] = ""

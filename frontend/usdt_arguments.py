@@ -1,11 +1,11 @@
 """Arguments of static probes, as the assembler of x86-64 wrote them → where their values are.
 
-    -4@%edi               the low half of a register, signed
-    8@-16(%rbp)           8 bytes of memory, unsigned
-    -4@-24(%rsp,%rax,4)   memory at rsp + 4 * rax - 24
-    1@flag+2(%rip)        memory at an address of the file
-    4@$5                  a constant
-    8f@%xmm0              floating-point: the language has no value for it
+-4@%edi               the low half of a register, signed
+8@-16(%rbp)           8 bytes of memory, unsigned
+-4@-24(%rsp,%rax,4)   memory at rsp + 4 * rax - 24
+1@flag+2(%rip)        memory at an address of the file
+4@$5                  a constant
+8f@%xmm0              floating-point: the language has no value for it
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 _SIZES = (1, 2, 4, 8)
-_SPLIT = re.compile(r"\s+(?=(?:-?\d+f?@)|[^\s@]+(?:\s|$))")
 _SPECIFICATION = re.compile(r"(?:(?P<sign>-?)(?P<size>\d+)(?P<float>f?)@)?(?P<operand>\S+)")
 _MEMORY = re.compile(
     r"(?P<address>[^()]*)(?:\((?:%(?P<base>\w+))?(?:,%(?P<index>\w+)(?:,(?P<scale>[1248]))?)?\))?"
@@ -48,11 +47,6 @@ class UsdtArgument:
     base: str = ""  # as in arch.Arch.registers
     index: str = ""
     scale: int = 1
-
-
-def specifications(text: str) -> list[str]:
-    """`-4@%edi 8@8(%rsp)` → one text an argument."""
-    return text.split()
 
 
 def parse(specification: str, address: int, address_of: AddressOf) -> UsdtArgument:

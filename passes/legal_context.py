@@ -1,7 +1,7 @@
 """Where the program runs: context, current thread, stacks. `Entry.kind` says what the context is.
 
 kind                                       context
-kprobe kretprobe uprobe uretprobe          struct pt_regs
+kprobe kretprobe uprobe uretprobe usdt     struct pt_regs
 profile interval software hardware         struct bpf_perf_event_data: the registers come first
 rawtracepoint                              uint64 arguments
 syscall_enter                              arguments of sys_enter: struct pt_regs *, number
@@ -18,7 +18,7 @@ from bpfscript.ir.types import I32, I64, KERNEL, I
 
 from .code import Code
 
-FUNCTION_KINDS = ("kprobe", "kretprobe", "uprobe", "uretprobe")
+FUNCTION_KINDS = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")
 SAMPLE_KINDS = ("profile", "interval", "software", "hardware")
 REGISTER_KINDS = FUNCTION_KINDS + SAMPLE_KINDS
 RAW_KINDS = ("rawtracepoint", "raw_tracepoint")

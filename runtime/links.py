@@ -42,8 +42,8 @@ from .sys import (
 )
 
 RUN_ONCE = ("begin", "end", "self")  # run by BPF_PROG_TEST_RUN
-LAST_FIRST = ("kprobe", "kretprobe", "uprobe", "uretprobe")  # the kernel runs the latest first
-_UPROBES, _KPROBES = ("uprobe", "uretprobe"), ("kprobe", "kretprobe")
+LAST_FIRST = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")  # the kernel runs those so
+_UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _WORKERS = 256  # threads that close
 
@@ -102,7 +102,7 @@ class Attacher:
                     links.append(self._kprobe_multi(program, places))
                 case _, "raw_tracepoint":
                     links.append(self._raw_tracepoint(program, places[0]))
-                case _, "tracepoint" | "kprobe" | "kretprobe" | "uprobe" | "uretprobe":
+                case _, "tracepoint" | "kprobe" | "kretprobe" | "uprobe" | "uretprobe" | "usdt":
                     links.append(self._slow(program, places[0]))
                 case _, "profile" | "interval" | "software" | "hardware":
                     for pid, cpu in self._scopes(places[0]):
@@ -119,9 +119,11 @@ class Attacher:
         path = buffer_of(os.fsencode(places[0].target) + b"\0")
         offsets = _array([p.offset for p in places])
         cookies = _array([p.cookie for p in places])
+        semaphores = _array([p.semaphore for p in places])
         attr = UprobeMultiCreate(
             prog_fd=program.fileno(), attach_type=AttachType.UPROBE_MULTI, path=address(path),
             offsets=ctypes.addressof(offsets), cookies=ctypes.addressof(cookies), cnt=len(places),
+            ref_ctr_offsets=ctypes.addressof(semaphores) if any(semaphores) else 0,
             multi_flags=places[0].kind == "uretprobe", pid=self.pid or 0,
         )  # fmt: skip
         return Link(Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr, places[0].name)))
@@ -154,6 +156,7 @@ class Attacher:
             pmu = "uprobe" if place.kind in _UPROBES else "kprobe"
             attr = PerfEventAttr(type=_pmu(pmu, "type"))
             attr.config = at_return << _pmu(pmu, "format/retprobe")
+            attr.config |= place.semaphore << 32  # format/ref_ctr_offset
             attr.config1, attr.config2 = address(name), place.offset
             if pmu == "uprobe" and self.pid:
                 pid, cpu = self.pid, -1

@@ -24,7 +24,7 @@ def user_files(name: str, environment: Mapping[str, str]) -> list[str]:
     """
     if name == "*":
         maps = (f"/proc/{entry}/maps" for entry in os.listdir("/proc") if entry.isdigit())
-        return sorted({file for path in maps for file in _mapped(path)})
+        return _once(sorted({file for path in maps for file in _mapped(path)}))
     if found := re.fullmatch(r"/proc/(\d+)/(exe|maps)", name):
         return _mapped(name) if found[2] == "maps" else _program(found[1])
     if os.path.isfile(name):
@@ -57,6 +57,18 @@ def _mapped(maps: str) -> list[str]:
     root = maps.removesuffix("maps") + "root"
     paths = {row[5].rstrip("\n") for row in rows if len(row) == 6 and "x" in row[1]}
     return sorted(root + path for path in paths if path.startswith("/") and _is_elf(root + path))
+
+
+def _once(paths: list[str]) -> list[str]:
+    """One path of each file: many processes map the same."""
+    files: dict[tuple[int, int], str] = {}
+    for path in paths:
+        try:
+            at = os.stat(path)
+        except OSError:
+            continue  # its process has ended meanwhile
+        files.setdefault((at.st_dev, at.st_ino), path)
+    return list(files.values())
 
 
 def _libraries(name: str) -> list[str]:

@@ -190,7 +190,7 @@ class _Statements(Expressions):
             self.line(f"print({self.of(self.kind(), 3)});")
 
     def _printf(self) -> None:
-        count = self.r.choice((0, 1, 2, 3, 5, 8, 30))
+        count = min(self.r.choice((0, 1, 2, 3, 5, 8, 30)), self.longest // 4 - 1)
         kinds = [self.r.choice((INT, INT, STRING, BOOL, *ODD, self.kind())) for _ in range(count)]
         formats = [self.r.choice(("%d", "%u", "%lx", "%5d", "%s")) if k == INT
                    else "%r" if k.name == "buffer" else "%s" for k in kinds]  # fmt: skip

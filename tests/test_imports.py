@@ -110,7 +110,7 @@ class TestRefusals:
     def test_missing(self) -> None:
         found = fault('import "nope.bt"; begin { }', {})
         assert found.message == "Unable to find suitable path for import"
-        assert (found.span.text, found.hint) == ('import "nope.bt"', "checked: nope.bt")
+        assert (found.span.text, found.hint) == ('import "nope.bt";', "checked: nope.bt")
 
     def test_unknown_type(self) -> None:
         found = fault('import "lib/x.txt"; begin { }', {"lib/x.txt": "hello"})
@@ -154,7 +154,7 @@ class TestRefusals:
             check(program, TARGET, Options(importer=importer))
         first = caught.value.diagnostics[0]
         assert first.span.place == "a.bt:1:15-18"
-        assert [s.place for s in first.span.origins()] == ["a.bt:1:35-40", "stdin:1:1-14"]
+        assert [s.place for s in first.span.origins()] == ["a.bt:1:35-40", "stdin:1:1-15"]
 
 
 class TestDisk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,15 @@ from bpfscript.diagnostics import ScriptError, Source
 from bpfscript.frontend.parser import parse
 from bpfscript.frontend.typed import Options
 from bpfscript.listing import Listing
-from bpfscript.runtime.usdt_notes import markers
-from bpfscript.target import MachineError, RecordedTarget, Target
+from bpfscript.target import MachineError, RecordedTarget, Target, UsdtProbe
 from tests.resolving import machine
 
 BTF = Path("/sys/kernel/btf/vmlinux")
-MARKERS = {"./prog": [("tp", "done"), ("tp", "probe1"), ("x", "done")]}
+MARKERS = [
+    UsdtProbe(provider, name, at, at, 0, "")
+    for at, provider, name in ((1, "tp", "probe1"), (2, "x", "done"), (3, "tp", "done"))
+]
+RECORDED = machine(usdt={"./prog": MARKERS})
 
 
 def listed(
@@ -25,14 +27,12 @@ def listed(
 ) -> tuple[list[str], list[str]]:
     """Lines and warnings for patterns."""
     warnings: list[str] = []
-    listing = Listing(
-        target or machine(), Options(pid=pid), lambda path: MARKERS.get(path, []), warnings.append
-    )
+    listing = Listing(target or RECORDED, Options(pid=pid), warnings.append)
     return list(listing.patterns(text, verbose)), warnings
 
 
 def program(text: str, *, verbose: bool = False) -> list[str]:
-    listing = Listing(machine(), Options(), lambda path: MARKERS.get(path, []), pytest.fail)
+    listing = Listing(RECORDED, Options(), pytest.fail)
     return list(listing.program(parse(Source("stdin", text)), verbose))
 
 
@@ -151,30 +151,3 @@ def test_definitions(kernel: RecordedTarget) -> None:
     assert listed("struct nosuch", kernel) == ([], [])
     with pytest.raises(MachineError, match="no BTF"):
         listed("struct list_head")
-
-
-def note(owner: bytes, body: bytes, kind: int = 3) -> bytes:
-    padded = body + bytes(-len(body) % 4)
-    return struct.pack("<III", len(owner), len(body), kind) + owner + padded
-
-
-def test_usdt_notes(tmp_path: Path) -> None:
-    def elf(notes: bytes) -> str:
-        names = b"\0.note.stapsdt\0"
-        header = b"\x7fELF\2\1\1" + bytes(9)
-        header += struct.pack("<HHIQQQIHHHHHH", 3, 62, 1, 0, 0, 64, 0, 64, 56, 0, 64, 3, 2)
-        tables = bytes(64)
-        at = 64 + 3 * 64
-        tables += struct.pack("<IIQQQQIIQQ", 1, 7, 0, 0, at, len(notes), 0, 0, 4, 0)
-        tables += struct.pack("<IIQQQQIIQQ", 0, 3, 0, 0, at + len(notes), len(names), 0, 0, 1, 0)
-        path = tmp_path / "x"
-        path.write_bytes(header + tables + notes + names)
-        return str(path)
-
-    places = bytes(24)
-    probe = note(b"stapsdt\0", places + b"tp\0probe\x31\0-4@%edi\0")
-    other = note(b"GNU\0", b"abcd")
-    assert markers(elf(other + probe + probe)) == [("tp", "probe1")]
-    assert markers(elf(probe[:-9])) in ([("tp", "probe1")], [("tp", "probe")])
-    assert markers(elf(b"")) == markers(str(tmp_path)) == markers("/nonexistent") == []
-    assert markers(elf(struct.pack("<III", 0xFFFFFFFF, 0xFFFFFFFF, 3) + b"stapsdt\0")) == []
