@@ -19,7 +19,7 @@ check: $(DEV)  ## lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts under upstream and here; writes REPORT.md
+conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts under upstream and here
 	$(BIN)/python -m conformance.runner --report conformance/REPORT.md
 
 bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
@@ -30,12 +30,13 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -e .
 	$(BIN)/python -m bpfscript.frontend.parser --prebuild
+	$(BIN)/python -m compileall -q bpfscript frontend ir passes backends runtime
 	touch $@
 
 $(DEV): $(STAMP)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
-	command -v gcc g++ bpftool >/dev/null && test "$$(command -v gcc g++ bpftool | wc -l)" = 3 \
-	  || (apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev bpftool)
+	{ command -v gcc && command -v g++ && command -v bpftool && test -e /usr/include/sys/sdt.h; } >/dev/null \
+	  || (apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev bpftool systemtap-sdt-dev)
 	touch $@
 
 conformance/.upstream/bpftrace:

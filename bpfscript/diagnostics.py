@@ -35,6 +35,12 @@ class Source:
         return self.text[self._starts[number - 1] : end]
 
 
+def shown(line: str) -> str:
+    """A line of a script as a terminal may see it: what could steer one is a question mark."""
+    line = line.replace("\t", TAB)
+    return line if line.isprintable() else "".join(c if c.isprintable() else "?" for c in line)
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """The half-open range [start, end) of a source. `origin`: the macro call that put it there."""
@@ -70,9 +76,9 @@ class Span:
     def excerpt(self) -> str:
         """The lines it covers; a single line is underlined with `~`."""
         (first, column), (last, stop) = map(self.source.position, (self.start, self.end))
-        lines = [self.source.line(n).replace("\t", TAB) for n in range(first, last + 1)]
+        lines = [shown(self.source.line(n)) for n in range(first, last + 1)]
         if first == last:
-            before = self.source.line(first)[: column - 1].replace("\t", TAB)
+            before = shown(self.source.line(first)[: column - 1])
             lines.append(" " * len(before) + "~" * max(stop - column, 1))
         return "\n".join(lines)
 

@@ -115,6 +115,7 @@ class Attach:
     usdt          path                       symbol ("provider:name"), offset, semaphore
     profile, interval  ""                    period ns, or frequency Hz
     software, hardware ""                    config (PERF_COUNT_SW_*/HW_*), period in events
+    watchpoint    ""                         offset (the address), length, config (HW_BREAKPOINT_*)
     """
 
     kind: str
@@ -126,6 +127,7 @@ class Attach:
     frequency: int = 0
     config: int = 0
     cookie: int = 0  # what bpf_get_attach_cookie gives: index in ProbeInfo.names
+    length: int = 0  # bytes; watchpoint
     semaphore: int = 0  # usdt: offset in the file of a uint16 that counts who traces; 0: none
     place: Place | None = None
 

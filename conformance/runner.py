@@ -111,7 +111,9 @@ def _trace(case: Case, command: list[str], folder: Path, out: Path, err: Path) -
         assert process.stdin
         process.stdin.write((case.stdin or "").encode())
         process.stdin.close()
-        if case.signals and _attached(process, out, err):
+        if case.signals:
+            if not _attached(process, out, err):
+                return process.poll()
             if case.workload:
                 with _started(case.workload, folder) as workload:
                     workload.wait(case.timeout)

@@ -79,13 +79,16 @@ class Checker(Statements):
     def run(self) -> Reporter:
         """Walk until nothing changes and fill the tables. What the last walk reported."""
         scopes = [Scopes() for _ in self.checked.instances]
+        everywhere = self.names
         for _ in range(MAX_WALKS):
             self.report, self.changed = Reporter(), False
             for instance, scope in zip(self.checked.instances, scopes, strict=True):
                 self.instance, self.scopes = instance, scope
+                self.names = instance.c_names or everywhere
                 self._walk(instance.probe)
             if not self.changed and not self.settle_stepped():
                 break
+        self.names = everywhere
         self._finish(scopes)
         return self.report
 

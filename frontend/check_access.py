@@ -17,6 +17,7 @@ from bpfscript.types import (
     Struct,
     Tuple,
     Type,
+    Unsupported,
 )
 
 from . import nodes
@@ -55,7 +56,11 @@ class Access(Operators):
             return None
         arguments = self.instance.arguments or {}
         if node.name in arguments:
-            return arguments[node.name].type
+            type = arguments[node.name].type
+            if not isinstance(type, Unsupported):
+                return type
+            self.error(node.span, f"{node.name} has unsupported type")
+            return None
         if self.instance.kind == "uprobe":
             self.error(node.span, f"Can't find function parameter {node.name}")
         elif self.instance.kind == "tracepoint" and node.name.startswith("common_"):
@@ -109,7 +114,9 @@ class Access(Operators):
             if fields:
                 self._no_field(node, struct.name)
             else:
-                self.error(node.span, f"Unknown struct/union: '{struct.name}'")
+                self.error(
+                    node.span, f"Unknown struct/union: '{struct.name}'", self.missing_types()
+                )
             return None
         if isinstance(found.type, Pointer) and found.type.space == "none":
             return replace(found.type, space=space)

@@ -86,6 +86,10 @@ class CheckerBase(ABC):
     ) -> None:
         self.report.error(span, message, hint, *context)
 
+    def missing_types(self) -> str | None:
+        """Why no type of the kernel is known, if that is so."""
+        return None if self.target.btf else "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
+
     def expression(self, node: nodes.Expr) -> Type | None:
         """Type of an expression, kept in the side tables; None if it is not known."""
         self.constants.pop(node, None)

@@ -84,7 +84,7 @@ class Types(Access):
         type, suffixes = self._base_type(node), list(node.suffixes)
         if type is None:
             shown = f"{node.keyword} {node.name}" if node.keyword else node.name
-            self.error(node.span, f'Cannot resolve unknown type "{shown}"')
+            self.error(node.span, f'Cannot resolve unknown type "{shown}"', self.missing_types())
             return None
         if isinstance(type, String | Buffer | Inet) and suffixes and isinstance(suffixes[0], int):
             type = type if isinstance(type, Inet) else replace(type, size=suffixes[0])

@@ -32,6 +32,7 @@ from . import nodes
 
 if TYPE_CHECKING:
     from .c_definitions import CDefinitions
+    from .program_types import ProgramTypes
 
 BASIC: dict[str, Type] = {
     "void": VOID, "bool": BOOL, "_Bool": BOOL, "char": INT8, "signed char": INT8, "short": INT16,
@@ -69,6 +70,7 @@ class CTypes:
         self._btf_of = btf
         self._given = (tuple(definitions), tuple(include_dirs), tuple(include_files))
         self._anonymous: dict[str, BtfType] = {}
+        self.programs: dict[str, ProgramTypes] = {}  # by path
 
     @cached_property
     def _btf(self) -> Btf | None:
@@ -85,12 +87,8 @@ class CTypes:
 
     def named(self, keyword: str | None, name: str) -> Type | None:
         """`struct task_struct`, `enum e`, `uint64_t`: the type, or None if nobody knows it."""
-        if self._own and (found := self._own.named(keyword, name)):
-            return found
-        if keyword is None and name in BASIC:
-            return BASIC[name]
-        if self._btf is None:
-            return None
+        if (known := self.general(keyword, name)) or self._btf is None:
+            return known
         if keyword == "enum":
             record = self._btf.find(name, "enum", "enum64")
         elif keyword in ("struct", "union"):
@@ -101,10 +99,26 @@ class CTypes:
             )
         return self._type(record) if record else None
 
+    def general(self, keyword: str | None, name: str) -> Type | None:
+        """A type that is the script's, or every C program's."""
+        if self._own and (found := self._own.named(keyword, name)):
+            return found
+        return BASIC.get(name) if keyword is None else None
+
+    def knows(self, name: str) -> bool:
+        """Whether `struct S`, or `enum E`, means something already."""
+        if any(program.has(name) for program in self.programs.values()):
+            return True
+        keyword, _, tag = name.partition(" ")
+        return self.named(keyword, tag) is not None
+
     def fields(self, struct: Struct) -> tuple[Field, ...]:
         """Fields of a struct, those of its anonymous members among them, with their offset."""
         if self._own and (found := self._own.fields(struct)) is not None:
             return found
+        for program in self.programs.values():
+            if (found := program.own_fields(struct)) is not None:
+                return found
         record = self._record(struct)
         return tuple(self._fields(record)) if record else ()
 
@@ -118,6 +132,9 @@ class CTypes:
         """value → name of an enum."""
         if self._own and (found := self._own.enum(name)):
             return found
+        for program in self.programs.values():
+            if found := program.own_enum(name):
+                return found
         if self._btf is None:
             return None
         record = self._anonymous.get(f"enum {name}") or self._btf.find(name, "enum", "enum64")

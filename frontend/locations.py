@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from bpfscript.arch import ARCHES
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Value
 from bpfscript.ir.types import CTX, I1, I8, I16, I32, I64, KERNEL, USER
@@ -23,6 +24,7 @@ from bpfscript.types import (
     Struct,
     Tuple,
     Type,
+    align_up,
 )  # fmt: skip
 
 from . import nodes
@@ -142,6 +144,16 @@ def argument(body: Body, argument: Argument) -> Value:
             raw = body.emit("return_value")
         case "syscall_number":
             raw = body.emit("syscall_number")
+        case "registers":
+            words = range(align_up(argument.type.size, 8) // 8)
+            parts = [
+                (8 * i, body.emit("argument", index=argument.offset + i), UINT64) for i in words
+            ]
+            return body.pack(parts, 8 * len(parts))
+        case "stack":
+            return read(body, _on_stack(body, argument))
+        case "float":
+            return body.zero(argument.type)
         case "syscall" | "raw" | "register":
             raw = body.emit("argument", index=argument.offset)
         case other:
@@ -153,7 +165,15 @@ def _argument_location(body: Body, arguments: dict[str, Argument], name: str) ->
     found = arguments[name]
     if found.source == "context":
         return Location(body.function.params[0], found.offset, found.type)
+    if found.source == "stack":
+        return _on_stack(body, found)
     return Location(argument(body, found), 0, found.type)
+
+
+def _on_stack(body: Body, argument: Argument) -> Location:
+    register = ARCHES[body.target.arch].stack_pointer
+    pointer = body.emit("to_ptr", body.emit("register", name=register), type=USER)
+    return Location(pointer, argument.offset, argument.type)
 
 
 def _address(body: Body, node: nodes.Expr, lower: Lower) -> Value:

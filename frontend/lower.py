@@ -60,7 +60,8 @@ def lower_instance(
     checked: Checked, target: Target, module: Module, instance: Instance, index: int
 ) -> None:
     """One program: filters, then the body."""
-    probe = ProbeInfo(f"{instance.kind}_{index + 1}", instance.attachments, instance.names, instance.repeated)
+    name = f"{instance.kind}_{index + 1}"
+    probe = ProbeInfo(name, instance.attachments, instance.names, instance.repeated)
     function = Function(probe.program, [Value(CTX)], entry=_entry(instance, probe))
     module.functions.append(function)
     body = Body(checked, target, module, instance, function)

@@ -79,7 +79,7 @@ _ROWS = (
     ProbeKind("interval", ("i",), (1, 2), _PERF, ctx=_SAMPLE, cookies=True),
     ProbeKind("software", ("s",), (1, 2), _PERF, ctx=_SAMPLE, cookies=True, listed="kernel"),
     ProbeKind("hardware", ("h",), (1, 2), _PERF, ctx=_SAMPLE, cookies=True, listed="kernel"),
-    ProbeKind("watchpoint", ("w",), (3,), None, ctx=_SAMPLE, cookies=True),
+    ProbeKind("watchpoint", ("w",), (3,), _PERF, ctx=_SAMPLE, cookies=True),
     ProbeKind(
         "iter", ("it",), (1, 2), None, space="kernel", ctx="struct bpf_iter", listed="kernel",
     ),

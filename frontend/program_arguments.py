@@ -1,4 +1,7 @@
-"""Parameters of a function → where a probe at its start finds them (System V ABI for x86-64, 3.2.3)."""
+"""Parameters of a function → where a probe at its start finds them.
+
+By the rules of System V ABI for x86-64, section 3.2.3.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """What C names mean in probes on a program: the script's own types, then those that the program's
 debug information has, then the kernel's.
 
-Within a script every struct and enum has a name of its own. Where a program means by a name what
-the kernel, the script or another program calls so, too, its path is put behind: `struct file {/bin/x}`.
+Within a script every struct and enum has a name of its own. A program's path is put behind the
+names that the kernel, the script or another program has, too: `struct file {/bin/x}`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ProgramTypes:
         return self._others.fields(struct)
 
     def enum(self, name: str) -> dict[int, str] | None:
-        if known := self._others.named("enum", name):
+        if self._others.named("enum", name):
             return self._others.enum(name)
         found = self.named("enum", name)
         return self.own_enum(found.enum) if isinstance(found, Int) and found.enum else None

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.manifest import Attach
-from bpfscript.target import Target, UsdtProbe
+from bpfscript.target import Target, UsdtProbe, UserSymbol
 
 from .probes import ProbeKind
 from .typed import Limits, Options
@@ -36,12 +36,14 @@ class Match:
 
     event   (category, event) of a tracepoint
     marker  what the file says of a static probe
+    symbol  the function of a program that the place is in
     """
 
     point: Point
     attach: Attach
     event: tuple[str, str] = ("", "")
     marker: UsdtProbe | None = None
+    symbol: UserSymbol | None = None
 
 
 @dataclass(slots=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
+from bpfscript.arch import ARCHES
 from bpfscript.manifest import Attach
 from bpfscript.syscalls import numbers
 from bpfscript.types import Space, Struct
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from bpfscript.btf import Btf
 
     from .ctypes import CTypes
+    from .program_types import ProgramTypes
     from .usdt_arguments import UsdtArgument
 
 Side = Literal["", "enter", "exit"]
+USER_KINDS = ("uprobe", "uretprobe", "usdt")
 _SIDES: tuple[Side, Side] = ("enter", "exit")
 
 
@@ -154,7 +157,7 @@ class Instances:
             case "rawtracepoint":
                 return self._raw_arguments(match) if self.uses.args else {}
             case "uprobe" if self.uses.args:
-                self._no_dwarf(match)
+                return self._program_arguments(match)
         return None
 
     def _usdt(self, match: Match) -> tuple[tuple[int, UsdtArgument], ...]:
@@ -198,9 +201,34 @@ class Instances:
             if self.uses.whole or name in self.uses.fields
         }
 
-    def _no_dwarf(self, match: Match) -> None:
-        message = f'Could not parse arguments of "{match.attach.name}": DWARF is not supported yet'
-        self.search.error(match.point, message, "use arg0, arg1, … instead")
+    def _program_arguments(self, match: Match) -> dict[str, Argument] | None:
+        """Parameters of a function, by the debug information of its file."""
+        from .program_arguments import arguments
+
+        program, symbol = self._program(match), match.symbol
+        if symbol is None:
+            return None
+        where = "" if program.info else f" for {program.path}"
+        function = program.function(symbol.address)
+        if function is None:
+            message = (
+                f'Could not parse arguments of "{match.attach.name}": no debuginfo found{where}'
+            )
+            self.search.error(match.point, message, "use arg0, arg1, … instead")
+            return None
+        registers = len(ARCHES[self.search.target.arch].arguments)
+        found = arguments(function, registers, self.ctypes.fields)
+        return {name: a for name, a in found.items() if self.uses.whole or name in self.uses.fields}
+
+    def _program(self, match: Match) -> ProgramTypes:
+        """C names of the file that a match is in."""
+        from .program_types import ProgramTypes
+
+        path, known = match.attach.target, self.ctypes.programs
+        if path not in known:
+            read = partial(self.search.target.debug_info, path)
+            known[path] = ProgramTypes(path, read, self.ctypes)
+        return known[path]
 
     def _instance(self, probe: nodes.Probe, context: Context, group: Group) -> Instance:
         first = group.matches[0]
@@ -220,6 +248,7 @@ class Instances:
             syscalls=group.syscalls,
             syscall_side=context.side,
             usdt=dict(context.usdt),
+            c_names=self._program(first) if first.attach.kind in USER_KINDS else None,
             repeated=repeated,
         )
 

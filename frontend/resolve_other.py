@@ -5,7 +5,9 @@ from __future__ import annotations
 from .attach_points import MalformedError, integer
 from .resolve_base import Match, Point, Search
 
-WATCHPOINT_MODES = ("x", "w", "rw")
+WATCHPOINT_MODES = {"x": 4, "w": 2, "rw": 3}
+"""HW_BREAKPOINT_*, include/uapi/linux/hw_breakpoint.h. x86 cannot watch for reads alone."""
+_EXECUTED = 8  # bytes that the kernel wants of what is watched for being run: sizeof(long)
 
 
 def plain(point: Point, search: Search) -> list[Match]:
@@ -44,22 +46,27 @@ def iterator(point: Point, search: Search) -> list[Match]:
 
 
 def watchpoint(point: Point, search: Search) -> list[Match]:
-    address, length, mode = point.parts
+    place, size, mode = point.parts
     try:
         what = "function/address"
-        if not integer(address):
+        if not (address := integer(place)):
             return search.error(point, "watchpoint must be attached to a non-zero address")
         what = "length"
-        if integer(length) not in (1, 2, 4, 8):
+        if (length := integer(size)) not in (1, 2, 4, 8):
             return search.error(point, "watchpoint length must be one of (1,2,4,8)")
     except MalformedError as error:
         return search.error(point, f"Invalid {what} argument: {error}")
     if len(set(mode)) < len(mode):
         return search.error(point, "watchpoint modes may not be duplicated")
-    if mode not in WATCHPOINT_MODES and mode != "wr":
+    access = WATCHPOINT_MODES.get("rw" if mode == "wr" else mode)
+    if access is None:
         hint = f"supported modes: {','.join(WATCHPOINT_MODES)}"
         return search.error(point, f"invalid watchpoint mode: {mode}", hint)
-    return unsupported(point, search)
+    attach = point.attach(
+        point.name(address, length, mode), offset=address, config=access,
+        length=_EXECUTED if mode == "x" else length,
+    )  # fmt: skip
+    return [Match(point, attach)]
 
 
 def trampoline(point: Point, search: Search) -> list[Match]:

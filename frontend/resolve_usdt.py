@@ -33,7 +33,7 @@ def usdt(point: Point, search: Search) -> list[Match]:
     if found or not files:
         return found
     hint = None if "*" in name else near(name, {m.name for _, all in files for m in all})
-    if len(point.parts) == 1 or provider != "*" and "*" in provider:
+    if len(point.parts) == 1 or (provider != "*" and "*" in provider):
         path = "*"
     return search.none(point, f"{path}:{name}", hint)
 

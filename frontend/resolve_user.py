@@ -152,7 +152,8 @@ def _at_symbol(
             return search.error(point, message)
         return _boundary(point, search, name)
     place = symbol.offset + offset
-    return [Match(point, point.attach(name, target=file, symbol=symbol.name, offset=place))]
+    attach = point.attach(name, target=file, symbol=symbol.name, offset=place)
+    return [Match(point, attach, symbol=symbol)]
 
 
 def _at_address(
@@ -174,7 +175,8 @@ def _at_address(
     if distance and not search.options.unsafe:
         return _boundary(point, search, name)
     place = symbol.offset + distance
-    return [Match(point, point.attach(name, target=file, symbol=symbol.name, offset=place))]
+    attach = point.attach(name, target=file, symbol=symbol.name, offset=place)
+    return [Match(point, attach, symbol=symbol)]
 
 
 def _boundary(point: Point, search: Search, name: str) -> list[Match]:
@@ -182,10 +184,45 @@ def _boundary(point: Point, search: Search, name: str) -> list[Match]:
 
 
 def _source_line(point: Point, search: Search) -> list[Match]:
+    """`path@file:line[:column]`, by the line tables of the debug information."""
     if point.kind.name == "uretprobe":
         return search.error(point, "Source code location not allowed")
-    rest = point.parts[point.parts.index("@") + 1 :]
-    if point.parts[1:2] != ("@",) or len(rest) not in (2, 3):
+    path, _, *place = point.parts
+    if point.parts[1:2] != ("@",) or len(place) not in (2, 3):
         message = "Invalid uprobe arguments, expected format: uprobe:TARGET@FILE:LINE[:COL]"
         return search.error(point, message)
-    return search.error(point, "uprobes at a source code location are not supported yet")
+    source, *numbers = place
+    at = [0, 0]  # line, column
+    for i, (what, number) in enumerate(zip(("line", "column"), numbers, strict=False)):
+        try:
+            at[i] = integer(number)
+        except MalformedError as error:
+            return search.error(point, f"Invalid {what} number: {error}")
+    found: list[Match] = []
+    for file, symbols in read_files(point, search, path, search.target.user_symbols):
+        debug = search.target.debug_info(file)
+        if debug is None:
+            message = (
+                f"No DWARF debug info found for '{file}', cannot attach by source code location."
+            )
+            search.error(point, message)
+            continue
+        try:
+            address = debug.line(source, *at)
+        except MachineError as error:
+            search.error(point, f"DWARF error: {error.message}")
+            continue
+        found += _in_symbol(point, file, symbols, address)
+    return found
+
+
+def _in_symbol(point: Point, file: str, symbols: Iterable[UserSymbol], address: int) -> list[Match]:
+    """An address that is known to be the start of an instruction."""
+    for symbol in symbols:
+        if symbol.address <= address < symbol.address + max(symbol.size, 1):
+            place = symbol.offset + address - symbol.address
+            name = point.name(file, address)
+            attach = point.attach(name, target=file, symbol=symbol.name, offset=place)
+            at_start = symbol if address == symbol.address else None  # it has `args` there
+            return [Match(point, attach, symbol=at_start)]
+    return []

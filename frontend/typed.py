@@ -14,6 +14,7 @@ from bpfscript.manifest import Attach, MapType, Settings
 from bpfscript.types import Field, Struct, Type
 
 if TYPE_CHECKING:
+    from bpfscript.frontend.program_types import ProgramTypes
     from bpfscript.frontend.usdt_arguments import UsdtArgument
 
 Constant = int | bool | bytes  # a folded integer, boolean or string
@@ -56,7 +57,10 @@ class Argument:
     syscall         the `offset`-th argument register of the syscall (raw sys_enter)
     syscall_return  the return value (raw sys_exit)
     raw             the `offset`-th uint64 of the raw tracepoint's context
-    register        the `offset`-th function argument (uprobe, from DWARF)
+    register        the `offset`-th argument register of a function of a program
+    registers       a struct in that register, and the next one if it is longer
+    stack           `offset` bytes above the stack pointer, in user memory
+    float           in a register that BPF programs cannot read
     """
 
     name: str
@@ -77,6 +81,7 @@ class Instance:
     args_type: Struct | None = None
     usdt: dict[int, UsdtArgument] = field(default_factory=dict)  # argN of a static probe, by N
     repeated: int = 0  # names that other programs of the probe have, too
+    c_names: ProgramTypes | None = None  # what C names mean here, if not what they mean elsewhere
     # Raw syscall tracepoints: syscall number -> probe id, and which raw tracepoint it is.
     syscalls: dict[int, int] = field(default_factory=dict)
     syscall_side: Literal["", "enter", "exit"] = ""

@@ -11,7 +11,7 @@ from bpfscript.manifest import Internal
 
 REGISTER_FILE = 0xFFFF_C900_0000_3F58  # address of a system call's struct pt_regs
 
-SAMPLED = ("profile", "interval", "software", "hardware")
+SAMPLED = ("profile", "interval", "software", "hardware", "watchpoint")
 FUNCTIONS = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")
 RAW = ("rawtracepoint", "raw_tracepoint")
 SYSCALLS = ("syscall_enter", "syscall_exit")

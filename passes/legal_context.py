@@ -2,7 +2,8 @@
 
 kind                                       context
 kprobe kretprobe uprobe uretprobe usdt     struct pt_regs
-profile interval software hardware         struct bpf_perf_event_data: the registers come first
+profile interval software hardware watchpoint
+                                           struct bpf_perf_event_data: the registers come first
 rawtracepoint                              uint64 arguments
 syscall_enter                              arguments of sys_enter: struct pt_regs *, number
 syscall_exit                               arguments of sys_exit: struct pt_regs *, return value
@@ -19,7 +20,7 @@ from bpfscript.ir.types import I32, I64, KERNEL, I
 from .code import Code
 
 FUNCTION_KINDS = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")
-SAMPLE_KINDS = ("profile", "interval", "software", "hardware")
+SAMPLE_KINDS = ("profile", "interval", "software", "hardware", "watchpoint")
 REGISTER_KINDS = FUNCTION_KINDS + SAMPLE_KINDS
 RAW_KINDS = ("rawtracepoint", "raw_tracepoint")
 SYSCALL_KINDS = ("syscall_enter", "syscall_exit")

@@ -45,6 +45,7 @@ RUN_ONCE = ("begin", "end", "self")  # run by BPF_PROG_TEST_RUN
 LAST_FIRST = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")  # the kernel runs those so
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}
 _WORKERS = 256  # threads that close
 
 
@@ -104,7 +105,7 @@ class Attacher:
                     links.append(self._raw_tracepoint(program, places[0]))
                 case _, "tracepoint" | "kprobe" | "kretprobe" | "uprobe" | "uretprobe" | "usdt":
                     links.append(self._slow(program, places[0]))
-                case _, "profile" | "interval" | "software" | "hardware":
+                case _, "profile" | "interval" | "software" | "hardware" | "watchpoint":
                     for pid, cpu in self._scopes(places[0]):
                         links.append(self._sampling(program, places[0], pid, cpu))
                 case _, kind:
@@ -164,10 +165,11 @@ class Attacher:
         return Link(link, event)
 
     def _sampling(self, program: Fd, place: Attach, pid: int, cpu: int) -> Link:
-        hardware = place.kind == "hardware"
-        attr = PerfEventAttr(type=PerfType.HARDWARE if hardware else PerfType.SOFTWARE)
-        attr.config, attr.flags = place.config, PERF_DISABLED
-        attr.sample_period = place.frequency or place.period
+        attr = PerfEventAttr(type=_SAMPLED.get(place.kind, PerfType.SOFTWARE), flags=PERF_DISABLED)
+        attr.config, attr.sample_period = place.config, place.frequency or place.period
+        if place.kind == "watchpoint":
+            attr.config, attr.sample_period, attr.bp_type = 0, 1, place.config
+            attr.config1, attr.config2 = place.offset, place.length
         if place.frequency:
             attr.flags |= PERF_FREQ
         if pid > 0:

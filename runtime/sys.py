@@ -67,6 +67,7 @@ class PerfType(IntEnum):
     HARDWARE = 0
     SOFTWARE = 1
     TRACEPOINT = 2
+    BREAKPOINT = 5
 
 
 @_layout
@@ -216,8 +217,8 @@ class PerfEventAttr(ctypes.Structure):
     flags: U64  # PERF_*
     wakeup_events: U32
     bp_type: U32
-    config1: U64  # kprobe_func, uprobe_path
-    config2: U64  # probe_offset
+    config1: U64  # kprobe_func, uprobe_path, bp_addr
+    config2: U64  # probe_offset, bp_len
 
 
 PERF_DISABLED = 1 << 0

@@ -71,3 +71,16 @@ def test_the_runtime_loads_no_compiler() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_script_cannot_steer_the_terminal() -> None:
+    with pytest.raises(ScriptError) as caught:
+        bpfscript.compile("begin { \x1b[2J\ttest\x07 }", target=RecordedTarget())
+    shown = caught.value.diagnostics[0].render()
+    assert "?[2J    test?" in shown and "\x1b" not in shown
+
+
+def test_a_kernel_without_types_is_named_as_the_cause() -> None:
+    with pytest.raises(ScriptError) as caught:
+        bpfscript.compile("begin { print(curtask.pid); }", target=RecordedTarget())
+    assert caught.value.diagnostics[0].hint == "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
