@@ -1,8 +1,8 @@
 """Legal IR → LLVM IR text for the BPF target. Nothing here needs LLVM.
 
 A symbol's name says what it is: `fn:` a function, `map:` a map, `value:` its only value, `rodata:`
-an offset in the constants. There is no inline assembly: LLVM as llvmlite builds it has no BPF
-assembler and would end the process.
+an offset in the constants. There is no inline assembly but the empty one: LLVM as llvmlite builds it
+has no BPF assembler and would end the process.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from bpfscript.backends.llvm_instructions import EFFECTS, PURE, name, number, ty
 from bpfscript.backends.memory import alignments, divides
 from bpfscript.diagnostics import CompilerBug, Source, Span
 from bpfscript.ir.core import Block, Edge, Function, Instr, Module, Value
-from bpfscript.ir.types import STACK, I
+from bpfscript.ir.types import I64, STACK, I
+from bpfscript.passes.values import operands
 from bpfscript.types import align_up
 
 SECTION = "code:"  # each function gets a section of its own: this, then its name
@@ -104,6 +105,7 @@ class FunctionText:
             made = self.made.get(value)
             self.names[value] = (made and self.literal(made)) or f"%v{len(self.names)}"
         self.home = {i: b for b in function.blocks for i in b.instrs}
+        self.steady = _steady(function, self.made)
         self.ways: dict[Block, list[tuple[str, Edge, Block]]] = {b: [] for b in function.blocks}
         self.body: list[str] = []
         self.temporaries = 0
@@ -202,6 +204,8 @@ class FunctionText:
             effect(self, instr)
         elif instr.result and (expression := PURE.get(instr.op)):
             text = expression(self, instr)
+            if instr.result in self.steady:
+                text = f'call i64 asm "", "=r,0"(i64 {self.temporary(text, instr.span)})'
             self.add(f"{self.names[instr.result]} = {text}", instr.span)
         elif instr.op not in PLACELESS:
             raise CompilerBug(f"the llvm backend has no {instr.op}")
@@ -214,6 +218,20 @@ class FunctionText:
     def alignment(self, pointer: Value, offset: int) -> int:
         """Bytes; off the stack the machine takes any, which LLVM calls aligned."""
         return min(self.aligned.get(pointer, 8), divides(offset)) if pointer.type == STACK else 8
+
+
+def _steady(function: Function, made: dict[Value, Instr]) -> set[Value]:
+    """Values that a comparison bounds: LLVM must compare the register that it uses afterwards.
+
+    It makes `zext (trunc x)` twice, for the comparison in 32 bits and for the use in 64, and then the
+    verifier sees no connection. Empty inline assembly is what LLVM cannot look through.
+    """
+    tests = [i for i in function.instructions() if i.op in ("ult", "ule", "eq")]
+    compared = {i.args[0] for i in tests if (limit := made.get(i.args[1])) and limit.op == "const"}
+    others = (i for i in function.instructions() if i.op not in ("ult", "ule", "eq"))
+    used = {v for i in others for v in operands(i)}
+    steady = {v for v in compared & used if v.type == I64 and v in made}
+    return {v for v in steady if made[v].op in PURE}
 
 
 def _integer(value: int, bits: int) -> str:

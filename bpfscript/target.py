@@ -6,6 +6,7 @@ this kernel, lazily; `RecordedTarget` from memory, for tests and for machines th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
@@ -115,6 +116,9 @@ class Target(Protocol):
     def user_symbols(self, path: str) -> list[UserSymbol]:
         """Function symbols of an ELF file. Raises MachineError for what is not ELF."""
 
+    def instruction_starts(self, path: str, symbol: UserSymbol) -> Collection[int]:
+        """Where the instructions of a function start, as distances from its own start."""
+
     def user_object(self, path: str, name: str) -> UserSymbol | None:
         """A variable of an ELF file. Raises MachineError for what is not ELF."""
 
@@ -183,6 +187,7 @@ class RecordedTarget:
     functions: tuple[tuple[str, str], ...] = ()
     symbols: dict[str, int] = field(default_factory=dict)
     files: dict[str, list[UserSymbol]] = field(default_factory=dict)
+    starts: dict[tuple[str, str], Collection[int]] = field(default_factory=dict)
     objects: dict[tuple[str, str], UserSymbol] = field(default_factory=dict)
     usdt: dict[str, list[UsdtProbe]] = field(default_factory=dict)
     debug: dict[str, DebugInfo] = field(default_factory=dict)
@@ -211,6 +216,9 @@ class RecordedTarget:
 
     def user_symbols(self, path: str) -> list[UserSymbol]:
         return self.files[path]
+
+    def instruction_starts(self, path: str, symbol: UserSymbol) -> Collection[int]:
+        return self.starts.get((path, symbol.name), ())
 
     def user_object(self, path: str, name: str) -> UserSymbol | None:
         return self.objects.get((path, name))

@@ -95,7 +95,7 @@ def points(attach_point: nodes.AttachPoint, search: Search) -> list[Point]:
     found = []
     for kind in _kinds(word, parts, search):
         if _fits(kind, parts, search.options):
-            found.append(Point(kind, tuple(_significant(kind, parts)), span))
+            found.append(Point(kind, tuple(_significant(kind, parts)), span, "*" in word))
         elif "*" not in word:
             search.report.error(span, _part_count(kind, parts))
             return []

@@ -21,6 +21,7 @@ class Point:
     kind: ProbeKind
     parts: tuple[str, ...]  # after the kind
     span: Span
+    guessed: bool = False  # the kind is one of several that a wildcard stands for
 
     def name(self, *parts: str | int) -> str:
         """What the builtin `probe` shows of it."""
@@ -62,7 +63,7 @@ class Search:
 
     def none(self, point: Point, what: str, hint: str | None = None) -> list[Match]:
         """Nothing matched; `what` is the pattern. Patterns with a wildcard may match nothing."""
-        if "*" not in what:
+        if "*" not in what and not point.guessed:
             self.missing(point.span, f"No matches for {point.kind.name} {what}.", "Skipping.", hint)
         return []
 

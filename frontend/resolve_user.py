@@ -150,7 +150,8 @@ def _at_symbol(
         if not 0 <= offset < symbol.size:
             message = f"Offset outside the function bounds ('{symbol.name}' size is {symbol.size})"
             return search.error(point, message)
-        return _boundary(point, search, name)
+        if not _starts(search, file, symbol, offset):
+            return _inside(point, search, file, symbol, offset)
     place = symbol.offset + offset
     attach = point.attach(name, target=file, symbol=symbol.name, offset=place)
     return [Match(point, attach, symbol=symbol)]
@@ -172,15 +173,24 @@ def _at_address(
             f"(address resolved to: {symbol.name}+{distance})"
         )
         return search.error(point, message)
-    if distance and not search.options.unsafe:
-        return _boundary(point, search, name)
+    if distance and not search.options.unsafe and not _starts(search, file, symbol, distance):
+        return _inside(point, search, file, symbol, distance)
     place = symbol.offset + distance
     attach = point.attach(name, target=file, symbol=symbol.name, offset=place)
     return [Match(point, attach, symbol=symbol)]
 
 
-def _boundary(point: Point, search: Search, name: str) -> list[Match]:
-    return search.error(point, f"Could not determine instruction boundary for {name}.", FORCE)
+def _starts(search: Search, file: str, symbol: UserSymbol, distance: int) -> bool:
+    """Whether an instruction starts there."""
+    return distance in search.target.instruction_starts(file, symbol)
+
+
+def _inside(
+    point: Point, search: Search, file: str, symbol: UserSymbol, distance: int
+) -> list[Match]:
+    place = f"{file}:{symbol.name}+{distance}"
+    message = f"Could not add {point.kind.name} into middle of instruction: {place}"
+    return search.error(point, message, FORCE)
 
 
 def _source_line(point: Point, search: Search) -> list[Match]:

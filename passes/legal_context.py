@@ -25,6 +25,7 @@ REGISTER_KINDS = FUNCTION_KINDS + SAMPLE_KINDS
 RAW_KINDS = ("rawtracepoint", "raw_tracepoint")
 SYSCALL_KINDS = ("syscall_enter", "syscall_exit")
 USER_STACK = 1 << 8  # BPF_F_USER_STACK, include/uapi/linux/bpf.h
+SKIPPED = 3  # frames of a raw tracepoint between a program and what it traces; in the low 8 bits
 
 
 def arch(code: Code) -> Arch:
@@ -140,7 +141,8 @@ def stack_trace(code: Code, instr: Instr) -> Value:
     else:
         process = code.const(0)
     code.store(slot, process)
-    flags = code.const(USER_STACK if kind == "user" else 0)
+    ours = SKIPPED if code.function.entry and code.function.entry.syscalls else 0
+    flags = code.const(USER_STACK if kind == "user" else ours)
     frames = code.at_offset(slot, 8)
     code.call("get_stack", code.context, frames, code.const(8 * limit), flags)
     return slot

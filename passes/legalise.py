@@ -56,6 +56,7 @@ EXPANSIONS: dict[str, Callable[[Code, Instr], Value | None]] = {
 
 def legalise(module: Module, target: Target) -> None:
     """Leave no high operation in the module. May add maps, events and functions to it."""
+    _drop_unused(module)
     capture_context(module)
     callbacks = {
         str(i.attrs["function"])
@@ -67,6 +68,19 @@ def legalise(module: Module, target: Target) -> None:
         _expand(Code(module, target, function))
     for function in module.functions:
         legal_maps.convention(function, callbacks)
+
+
+def _drop_unused(module: Module) -> None:
+    """Callbacks whose loop is never reached: nothing would capture for them."""
+    functions = {f.name: f for f in module.functions}
+    used = {f.name for f in module.functions if f.entry} or set(functions)
+    todo = list(used)
+    while todo:
+        blocks = Graph(functions[todo.pop()]).order
+        called = {str(i.attrs["function"]) for b in blocks for i in b.instrs if "function" in i.attrs}
+        todo += called - used
+        used |= called
+    module.functions = [f for f in module.functions if f.name in used]
 
 
 def _expand(code: Code) -> None:

@@ -57,6 +57,7 @@ class ElfImage:
         if len(header) < 52 or header[:4] != MAGIC or header[4] not in (1, 2):
             raise NotElf
         self.wide = header[4] == 2
+        self.machine = int.from_bytes(header[18:20], "little" if header[5] == 1 else "big")  # EM_*
         self._order = "<" if header[5] == 1 else ">"
         try:
             self.segments, self.sections = self._headers(header)

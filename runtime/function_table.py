@@ -32,7 +32,8 @@ class FunctionTable:
         for index in range(nearest, max(nearest - _BACK, -1), -1):
             start, size, _, name = self._functions[index]
             if address < start + size or (not size and index == nearest):
-                return name.decode("utf-8", "surrogateescape"), address - start
+                plain = name.partition(b"@")[0]  # the rest is the symbol's version
+                return plain.decode("utf-8", "surrogateescape"), address - start
         return None
 
 

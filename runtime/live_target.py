@@ -169,6 +169,11 @@ class LiveTarget:
             self._symbols[path] = function_symbols(path)
         return self._symbols[path]
 
+    def instruction_starts(self, path: str, symbol: UserSymbol) -> frozenset[int]:
+        from .instructions import instruction_starts
+
+        return instruction_starts(path, symbol)
+
     def user_object(self, path: str, name: str) -> UserSymbol | None:
         from .elf_functions import object_symbol
 

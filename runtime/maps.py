@@ -9,6 +9,7 @@ import os
 from dataclasses import replace
 
 from bpfscript.manifest import Internal, MapDef, MapType, Settings
+from bpfscript.types import Int, String
 
 from .errors import BpfError
 from .fd import Fd
@@ -51,6 +52,17 @@ class Map:
         if self.definition.labels is None:
             return found
         return [entry for entry in found if any(any(v[-_PRESENCE:]) for v in entry[1])]
+
+    def stored_key(self, key: bytes) -> bytes:
+        """A key of the script's type as the kernel's map has it: with labels, the slot's index."""
+        labels, type = self.definition.labels, self.definition.key
+        if labels is None:
+            return key
+        if isinstance(type, String):
+            label: str | int = key.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+        else:
+            label = int.from_bytes(key, "little", signed=isinstance(type, Int) and type.signed)
+        return (labels.index(label) if label in labels else len(labels)).to_bytes(4, "little")
 
     def value(self, key: bytes) -> list[bytes] | None:
         """The value of a key, one for each CPU that has its own, or None."""

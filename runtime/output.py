@@ -70,17 +70,27 @@ class Printer(ABC):
 
     def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
         """A map's contents. A scalar without entry shows its zero value."""
-        if definition.value is None:
-            raise CompilerBug(f"map {definition.name} has no type of values")
-        table = self._tables.get(definition.name)
-        if table is None:
-            table = Table(
-                definition.key, definition.value, definition.labels, self.texts, self.values
-            )
-            self._tables[definition.name] = table
+        table = self._table(definition)
+        assert definition.value
         if not entries and definition.key is None and not _is_graph(definition.value):
             entries = [(b"", [bytes(definition.value_size)])]
         self.table(definition.name, table, entries, top, divisor)
+
+    def element(self, definition: MapDef, values: list[bytes] | None) -> None:
+        """The value of one key; without values its zero."""
+        table = self._table(definition)
+        key = bytes(definition.key_size)
+        (row,) = table.rows([(key, values or [bytes(definition.value_size)])])
+        self.value(table.shower(1)(row.value))
+
+    def _table(self, definition: MapDef) -> Table:
+        if definition.value is None:
+            raise CompilerBug(f"map {definition.name} has no type of values")
+        if definition.name not in self._tables:
+            self._tables[definition.name] = Table(
+                definition.key, definition.value, definition.labels, self.texts, self.values
+            )
+        return self._tables[definition.name]
 
     def flush(self) -> None:
         """The events at hand are handled."""
@@ -135,7 +145,7 @@ class Printer(ABC):
                 return self._message(event)
             case "helper_error":
                 return self._helper_error(event)
-            case "print" | "print_element":
+            case "print":
                 return self._value(event)
             case "time":
                 return lambda data: self.record("time", local_time(event.text))

@@ -40,6 +40,9 @@ class Printer(Protocol):
     def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
         """A map's contents; the key of one with labels is the uint32 index of its label."""
 
+    def element(self, definition: MapDef, values: list[bytes] | None) -> None:
+        """The value of one key, zero where it has none."""
+
     def lost(self, count: int) -> None:
         """So many events more were lost since the last call."""
 
@@ -94,7 +97,7 @@ class Session:
         self._lost, self._lost_seen_at = 0, 0.0
         own: dict[str, Callable[[Event, memoryview], None]]
         own = {"exit": self._exit, "clear": self._clear, "zero": self._zero}
-        own |= {"print_map": self._print_map}
+        own |= {"print_map": self._print_map, "print_element": self._print_element}
         if not self.manifest.unsafe:
             own["system"] = self._refuse
         self._actions = [
@@ -170,6 +173,7 @@ class Session:
         if self.dry_run:
             return 0
         self.printer.attached(self._attached)
+        self.printer.flush()
         self._consume()  # what `begin` probes say, exit() above all
         if self.child and not self._waiter.stopping:
             self.child.release()
@@ -294,6 +298,11 @@ class Session:
     def _print_map(self, event: Event, _: memoryview) -> None:
         chosen = self.maps[event.map]
         self.printer.map(chosen.definition, chosen.entries(), event.top, event.divisor or 1)
+
+    def _print_element(self, event: Event, data: memoryview) -> None:
+        chosen, at = self.maps[event.map], event.offsets[0]
+        key = bytes(data[at : at + event.fields[0].size])
+        self.printer.element(chosen.definition, chosen.value(chosen.stored_key(key)))
 
     def _refuse(self, _: Event, __: memoryview) -> None:
         self.warn("syscall() not allowed in safe mode. Use '--unsafe'.")

@@ -107,7 +107,15 @@ def _value_order(t: Type) -> Callable[[Any], int] | None:
 def _key_order(t: Type | None, labels: Sequence[str | int] | None) -> Callable[[bytes], Any]:
     """Integers as signed ones, even if they are not; strings and the rest by their bytes."""
     if labels is not None:
-        return lambda key: labels[int.from_bytes(key[:4], "little")]
+        by_key = _key_order(t, None)
+        size = t.size if t else 0
+        stored = [
+            label.encode("utf-8", "surrogateescape")
+            if isinstance(label, str)
+            else (label & ((1 << 8 * size) - 1)).to_bytes(size, "little")
+            for label in labels
+        ]
+        return lambda key: by_key(stored[int.from_bytes(key[:4], "little")])
     match t:
         case Int() | Bool() | Pointer():
             unpack = struct.Struct("<" + integer_code(t.size, True)).unpack_from

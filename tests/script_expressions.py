@@ -275,7 +275,9 @@ class Expressions:
                 return f"str({self.number(depth - 1)}, {self.atom()})"
             case 7:
                 return "str($1)"
-        return f"({self.condition(depth - 1)} ? {self.string(depth - 1)} : {self.string(depth - 1)})"
+        return (
+            f"({self.condition(depth - 1)} ? {self.string(depth - 1)} : {self.string(depth - 1)})"
+        )
 
     def _odd(self, name: str, depth: int) -> str:
         number = self.number(depth - 1)
@@ -291,13 +293,19 @@ class Expressions:
                 return f"{name}({number})"
             case "kstack" | "ustack":
                 held = f"{name}(7)"
-                return held if not self.inside_for else self.r.choice(self.variables(Kind(name)) or [held])
+                return (
+                    held
+                    if not self.inside_for
+                    else self.r.choice(self.variables(Kind(name)) or [held])
+                )
             case "username":
                 return self.r.choice(("username", "(username_t)uid", f"(username_t)({number})"))
             case "time":
                 return f'strftime("%H:%M", {self.r.choice((number, "nsecs"))})'
             case "array":
-                return self.r.choice((f"(uint8[8])({number} + pid)", f"(uint8[8])({self.atom()} + 0)"))
+                return self.r.choice(
+                    (f"(uint8[8])({number} + pid)", f"(uint8[8])({self.atom()} + 0)")
+                )
             case "cgroup":
                 return f"cgroup_path({number})"
         raise AssertionError(name)

@@ -91,7 +91,9 @@ def _map(r: Random, number: int) -> MapKind:
 class _Statements(Expressions):
     """Makes the statements of one probe; `size` of them at the top, fewer further in."""
 
-    def __init__(self, r: Random, place: Place, maps: list[MapKind], longest: int, size: int) -> None:
+    def __init__(
+        self, r: Random, place: Place, maps: list[MapKind], longest: int, size: int
+    ) -> None:
         super().__init__(r, place, maps, longest=longest)
         self.size, self.names, self.loops = size, 0, 0
         self.lines: list[str] = []
@@ -143,8 +145,16 @@ class _Statements(Expressions):
         makers += [lambda: self._write(self.r.choice(self.maps))] * 3
         makers += [self._step, self._whole_map]
         if depth > 0:
-            makers += [lambda: self._if(depth), lambda: self._range(depth), lambda: self._while(depth)]
-            makers += [lambda: self._each(depth), lambda: self._unroll(depth), lambda: self._if(depth)]
+            makers += [
+                lambda: self._if(depth),
+                lambda: self._range(depth),
+                lambda: self._while(depth),
+            ]
+            makers += [
+                lambda: self._each(depth),
+                lambda: self._unroll(depth),
+                lambda: self._if(depth),
+            ]
         if self.chance(3):
             makers = [self._leave]
         if self.chance(1) and depth > 0:
@@ -195,7 +205,9 @@ class _Statements(Expressions):
         formats = [self.r.choice(("%d", "%u", "%lx", "%5d", "%s")) if k == INT
                    else "%r" if k.name == "buffer" else "%s" for k in kinds]  # fmt: skip
         values = [f", {self.of(k, 2)}" if k != INT else f", ({self.number(2)} + 0)" for k in kinds]
-        self.line(f'{self.r.choice(("printf", "printf", "warnf", "errorf"))}("{" ".join(formats)}\\n"{"".join(values)});')
+        self.line(
+            f'{self.r.choice(("printf", "printf", "warnf", "errorf"))}("{" ".join(formats)}\\n"{"".join(values)});'
+        )
 
     def _whole_map(self) -> None:
         made = self.r.choice(self.maps)
@@ -207,7 +219,11 @@ class _Statements(Expressions):
             self.line(f"{self.r.choice(('clear', 'zero', 'print'))}({made.name});")
 
     def _leave(self) -> None:
-        words = ["return"] if self.inside_for else ["return", "return 1", "exit()", f"exit({self.number(1)})"]
+        words = (
+            ["return"]
+            if self.inside_for
+            else ["return", "return 1", "exit()", f"exit({self.number(1)})"]
+        )
         self.line(self.r.choice([*words, *(["break", "continue"] * 2 if self.loops else [])]) + ";")
 
     def _if(self, depth: int) -> None:
@@ -241,7 +257,11 @@ class _Statements(Expressions):
 
     def _while(self, depth: int) -> None:
         counted = self.variables(INT)
-        test = f"{self.r.choice(counted)} < {self.literal()}" if counted and self.chance(70) else self.condition(2)
+        test = (
+            f"{self.r.choice(counted)} < {self.literal()}"
+            if counted and self.chance(70)
+            else self.condition(2)
+        )
         with self._loop(f"while ({test}) {{"):
             self._body(3, depth - 1)
 

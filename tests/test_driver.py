@@ -13,7 +13,9 @@ from bpfscript.diagnostics import ScriptError, Source
 from bpfscript.driver import STAGES, compile
 from bpfscript.target import RecordedTarget
 
-SCRIPT = 'begin { @[comm, 1] = count(); printf("%d %s\\n", pid, "x"); for ($kv : @) { print($kv); } }'
+SCRIPT = (
+    'begin { @[comm, 1] = count(); printf("%d %s\\n", pid, "x"); for ($kv : @) { print($kv); } }'
+)
 
 
 def test_every_stage_can_be_printed_in_order() -> None:

@@ -12,13 +12,13 @@ import pytest
 from output_support import Output, words
 
 from bpfscript.diagnostics import CompilerBug
-from bpfscript.manifest import Event, Manifest, Place, Settings
+from bpfscript.manifest import Event, Manifest, MapDef, MapType, Place, Settings
 from bpfscript.runtime.messages import coloured
 from bpfscript.runtime.sink import OutputClosed, Sink
 from bpfscript.runtime.symbols import Symbols
 from bpfscript.runtime.text import TextPrinter
 from bpfscript.target import MachineError
-from bpfscript.types import INT32, INT64, String
+from bpfscript.types import INT32, Aggregate, String
 
 PLACE = Place("stdin", 3, 2, 9, "\t$a / $b;")
 NOTHING = memoryview(bytes(8))
@@ -60,10 +60,24 @@ def test_join() -> None:
     assert after(Output(), event, b"\0\0\0\0-l\0\0\0\0\0\0").text == "\n"
 
 
-def test_print_element_shows_the_value() -> None:
-    event = Event("print_element", (INT32, INT64), (8, 16), map="@x")
-    assert after(Output(), event, words(1, -5)).text == "-5\n"
-    assert after(Output(json=True), event, words(1, -5)).text == '{"type": "value", "data": -5}\n'
+def test_an_element_shows_its_value_and_zero_without_one() -> None:
+    stats = MapDef("@x", MapType.PERCPU_HASH, INT32, Aggregate("stats"), 4, 16, 10)
+    for json, found, none in (
+        (
+            False,
+            "{ .count = 2, .average = 3, .total = 7 }",
+            "{ .count = 0, .average = 0, .total = 0 }",
+        ),
+        (True, '{"type": "value", "data": {"count": 2, "average": 3, "total": 7}}', None),
+    ):
+        output = Output(json=json)
+        output.printer.element(stats, [bytes(words(6, 1)), bytes(words(1, 1))])
+        output.printer.flush()
+        assert output.text == found + "\n"
+        if none:
+            output.printer.element(stats, None)
+            output.printer.flush()
+            assert output.text.endswith(none + "\n")
 
 
 def test_cat(tmp_path: Path) -> None:

@@ -37,12 +37,10 @@ WITHOUT_COOKIES = machine(features=frozenset(FEATURES) - {"attach_cookie"})
         ("w:1:3:w", "watchpoint length must be one of (1,2,4,8)"),
         ("w:1:8:r", "invalid watchpoint mode: r"),
         ("w:1:8:ww", "watchpoint modes may not be duplicated"),
-        ("w:1:8:w", "watchpoint probes are not supported yet"),
         ("iter:task*", "iter probe type does not support wildcards"),
         ("iter:task", "iter probes are not supported yet"),
         ("fentry:a:b:c", "Only the 'bpf' variant of this probe supports 4 arguments"),
         ("fexit:vfs_read", "fexit probes are not supported yet"),
-        ("usdt:./prog:x", "usdt probes are not supported yet"),
         ('usdt:"":x', "usdt probe must specify at least path or pid to probe. "),
     ],
 )

@@ -49,9 +49,9 @@ def test_addresses() -> None:
         ("u:./prog:add+", "Invalid offset"),
         ("u:./prog:+4", "Invalid offset"),
         ("u:./prog:add+16", "Offset outside the function bounds ('add' size is 16)"),
-        ("u:./prog:add+1", "Could not determine instruction boundary for uprobe:./prog:add+1."),
+        ("u:./prog:add+1", "Could not add uprobe into middle of instruction: ./prog:add+1"),
         ("u:./prog:_start+1", "Could not determine boundary for _start (symbol has size 0)."),
-        ("u:./prog:0x1101", "Could not determine instruction boundary for uprobe:./prog:4353."),
+        ("u:./prog:0x1101", "Could not add uprobe into middle of instruction: ./prog:add+1"),
         ("u:./prog:0xa", "Could not resolve address: ./prog:0xa"),
         ("ur:./prog:add+4", "Offset not allowed"),
         (
@@ -63,7 +63,11 @@ def test_addresses() -> None:
             "u:./prog@prog.c",
             "Invalid uprobe arguments, expected format: uprobe:TARGET@FILE:LINE[:COL]",
         ),
-        ("u:./prog@prog.c:3", "uprobes at a source code location are not supported yet"),
+        ("u:./prog@prog.c:x", "Invalid line number: invalid integer: x"),
+        (
+            "u:./prog@prog.c:3",
+            "No DWARF debug info found for './prog', cannot attach by source code location.",
+        ),
     ],
 )
 def test_faults(point: str, message: str) -> None:
@@ -95,8 +99,14 @@ def test_every_fault_is_reported() -> None:
     assert faults("foo { } u:./prog:nope { }")[1] == "No matches for uprobe ./prog:nope."
 
 
+def test_offsets_where_an_instruction_starts() -> None:
+    target = machine(starts={("./prog", "add"): {0, 4}})
+    assert names("u:./prog:add+4 { }", target=target) == ["uprobe:./prog:add+4"]
+    assert names("u:./prog:0x1104 { }", target=target) == ["uprobe:./prog:4356"]
+
+
 def test_arguments_by_name_need_dwarf() -> None:
     _, report = run("u:./prog:add { print(args.a); }")
     assert report.errors[0].message == (
-        'Could not parse arguments of "uprobe:./prog:add": DWARF is not supported yet'
+        'Could not parse arguments of "uprobe:./prog:add": no debuginfo found for ./prog'
     )
