@@ -23,7 +23,9 @@ from bpfscript.diagnostics import CompilerBug, Source
 from bpfscript.ir.core import Module
 from bpfscript.manifest import Artifact, CodeFunction, Internal, Line, Relocation
 from bpfscript.passes.pipeline import SAFE
+from bpfscript.passes.stack_slots import stack_slots
 from bpfscript.target import Target
+from bpfscript.types import align_up
 
 _OPTIONS = (
     "-disable-lsr",
@@ -33,6 +35,7 @@ _OPTIONS = (
     "-bpf-stack-size=65536",  # beyond it LLVM would end the process; `emit` checks the real limit
 )
 _ARGUMENTS = 5  # r1–r5
+_LESS_FOR_SLOTS = (160, 0)  # bytes of stack for slots, where spilled registers take much
 
 
 class LlvmBackend:
@@ -47,8 +50,14 @@ class LlvmBackend:
             if len(function.params) > _ARGUMENTS:
                 raise CompilerBug(f"{function.name} takes {len(function.params)} arguments")
         cpu = "v3" if target.release >= (5, 1, 0) else "v2"
-        compiled = _functions(_compile(to_text(module, source), cpu), module)
-        return assemble(module, source, compiled)
+        for less in (*_LESS_FOR_SLOTS, None):
+            compiled = _functions(_compile(to_text(module, source), cpu), module)
+            used = stack_of_chains(compiled)
+            if used <= isa.STACK_LIMIT:
+                return assemble(module, source, compiled)
+            if less is not None:  # only LLVM knows what it spills
+                stack_slots(module, target, less)
+        raise CompilerBug(f"{used} bytes of stack are used, of which there are {isa.STACK_LIMIT}")
 
 
 @cache
@@ -90,9 +99,6 @@ def _function(
     name: str, section: object_file.Section, lines: list[Line], offsets: set[int]
 ) -> CodeFunction:
     instructions = isa.decode(section.data)
-    used = isa.stack_use(instructions)
-    if used > isa.STACK_LIMIT:
-        raise CompilerBug(f"{name} takes {used} bytes of stack, of which there are 512")
     relocations = {r.instruction: r for r in map(_relocation, section.relocations)}
     filled = []
     slot = 0
@@ -108,6 +114,26 @@ def _function(
     )
     moved_lines = tuple(Line(moved[n.instruction], n.line, n.column) for n in lines)
     return CodeFunction(name, isa.encode(code), tuple(moved_relocations), moved_lines)
+
+
+def stack_of_chains(functions: list[CodeFunction]) -> int:
+    """Bytes of stack of the longest chain of calls, as check_max_stack_depth counts them.
+
+    Frames are rounded up to 32 bytes without a JIT; may_goto takes 16 more (do_misc_fixups).
+    """
+    callees = {
+        f.name: {r.name for r in f.relocations if r.kind in ("call", "callback")} for f in functions
+    }
+    own: dict[str, int] = {}
+    for function in functions:
+        code = isa.decode(function.code)
+        extra = 16 if any(i.code == isa.MAY_GOTO for i in code) else 0
+        own[function.name] = align_up(max(isa.stack_use(code) + extra, 1), 32)
+
+    def total(name: str) -> int:
+        return own[name] + max(map(total, callees[name]), default=0)
+
+    return max(map(total, own), default=0)
 
 
 def _may_goto(insn: isa.Insn) -> list[isa.Insn] | None:

@@ -136,6 +136,6 @@ def _elf(artifact: Artifact) -> str:
 
     from bpfscript.backends.elf import write
 
-    elf = ELFFile(BytesIO(write(artifact)))  # type: ignore[no-untyped-call]
+    elf = ELFFile(BytesIO(write(artifact)))
     sections = [(s.name, s["sh_type"], s["sh_size"]) for s in elf.iter_sections() if s.name]
     return "\n".join(f"{name:<36} {kind:<14} {size:>7} bytes" for name, kind, size in sections)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import attrs
-
 from bpfscript.diagnostics import ScriptError, Source, Span
 
 from . import nodes
@@ -38,7 +36,7 @@ def expand_c_macros(program: nodes.Program, names: CNames) -> nodes.Program:
         return replace(node, ())
 
     items = tuple(_rebuild(item, outer, None) for item in program.items)
-    return attrs.evolve(program, items=items)
+    return nodes.evolve(program, items=items)
 
 
 def _reserved(name: str) -> bool:
@@ -69,7 +67,7 @@ def _rebuild(
             return span
         return value
 
-    old: dict[str, Any] = {a.name: getattr(node, a.name) for a in attrs.fields(type(node))}
+    old: dict[str, Any] = {name: getattr(node, name) for name in node.fields}
     new: dict[str, Any] = {name: visit(value) for name, value in old.items()}
     if all(new[name] is value for name, value in old.items()):
         return node

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import posixpath
 
-import attrs
-
 from bpfscript.diagnostics import Reporter, ScriptError, Source
 
 from . import nodes
@@ -27,7 +25,7 @@ def merge(program: nodes.Program, importer: Importer | None, report: Reporter) -
     for node in program.imports:
         imports.load(node)
     report.raise_errors()
-    return attrs.evolve(
+    return nodes.evolve(
         program,
         c_definitions=(*imports.definitions, *program.c_definitions),
         items=(*imports.items, *program.items),

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
-import attrs
-
 from bpfscript.diagnostics import Diagnostic, Reporter, ScriptError, Span
 
 from . import nodes, stdlib
@@ -40,7 +38,7 @@ def expand(program: nodes.Program, report: Reporter) -> nodes.Program:
         for item in program.items
         if not isinstance(item, nodes.Macro)
     ]
-    return attrs.evolve(program, items=tuple(items))
+    return nodes.evolve(program, items=tuple(items))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +165,7 @@ class _Expander:
         body = self.copy(macro.body, inner)
         self.depth -= 1
         self.active.pop()
-        return attrs.evolve(body, span=call)
+        return nodes.evolve(body, span=call)
 
     def _argument(self, node: nodes.Node, scope: Scope) -> Argument:
         match node:
@@ -220,7 +218,7 @@ class _Expander:
         if scope.prefix:
             text = f"Unhygienic access to map: {name}. Maps must be passed into the macro"
             self.report.error(made.span, f"{text} as arguments.")
-        return attrs.evolve(made, name=name)
+        return nodes.evolve(made, name=name)
 
     # Types
 
@@ -246,7 +244,7 @@ class _Expander:
                 node.keyword and (of.keyword or of.suffixes)
             ):
                 keyword, suffixes = node.keyword or of.keyword, of.suffixes + node.suffixes
-                return attrs.evolve(of, keyword=keyword, suffixes=suffixes)
+                return nodes.evolve(of, keyword=keyword, suffixes=suffixes)
         macro = scope.chain[-1].name
         self.report.error(
             made.span,
@@ -259,7 +257,7 @@ class _Expander:
         made = nodes.rebuild(node, partial(self._inspected, scope=scope), scope.at)
         if len(node.path) == 1 and (argument := scope.arguments.get(node.path[0])):
             path = _path(argument.node)
-            return attrs.evolve(made, path=path) if path else made
+            return nodes.evolve(made, path=path) if path else made
         return made
 
 

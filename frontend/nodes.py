@@ -7,23 +7,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, TypeVar
-
-import attrs
-from attrs import field, frozen
+from typing import Any, ClassVar, Literal, NoReturn, TypeVar, dataclass_transform
 
 from bpfscript.diagnostics import Span
 
 
-@frozen(eq=False, kw_only=True)
-class Node:
-    span: Span = field(repr=False)
+@dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True)
+class Frozen:
+    """Fields by keyword, set once. Plain classes: generating code for fifty delays every start."""
+
+    fields: ClassVar[tuple[str, ...]] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.fields = (*cls.fields, *cls.__annotations__)
+
+    def __init__(self, **values: object) -> None:
+        self.__dict__.update(values)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a {type(self).__name__} node does not change")
+
+    def __repr__(self) -> str:
+        values = [(name, getattr(self, name)) for name in self.fields]
+        shown = [f"{name}={value!r}" for name, value in values if not isinstance(value, Span)]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Node(Frozen):
+    span: Span
 
 
 # Types as written
 
 
-@frozen(eq=False, kw_only=True)
 class TypeName(Node):
     """`uint8`, `struct task_struct *`, `string[16]`, `int32*[4]`.
 
@@ -35,7 +51,6 @@ class TypeName(Node):
     suffixes: tuple[Literal["*"] | int | None, ...] = ()
 
 
-@frozen(eq=False, kw_only=True)
 class Typeof(Node):
     of: TypeName | Expr
 
@@ -43,44 +58,37 @@ class Typeof(Node):
 # Expressions
 
 
-@frozen(eq=False, kw_only=True)
 class Integer(Node):
     value: int
     text: str = ""  # as written
 
 
-@frozen(eq=False, kw_only=True)
 class StringLiteral(Node):
     value: bytes
 
 
-@frozen(eq=False, kw_only=True)
 class Boolean(Node):
     value: bool
 
 
-@frozen(eq=False, kw_only=True)
 class Identifier(Node):
     """A builtin variable, an enum constant, a macro: any bare word."""
 
     name: str
 
 
-@frozen(eq=False, kw_only=True)
 class Positional(Node):
     """`$1`; `$#` has index 0."""
 
     index: int
 
 
-@frozen(eq=False, kw_only=True)
 class Variable(Node):
     """`$x`; the name carries its `$`."""
 
     name: str
 
 
-@frozen(eq=False, kw_only=True)
 class Map(Node):
     """`@x` or `@x[key]`; several keys are one TupleLiteral. The name carries its `@`."""
 
@@ -88,18 +96,15 @@ class Map(Node):
     key: Expr | None = None
 
 
-@frozen(eq=False, kw_only=True)
 class AddressOf(Node):
     of: Variable | Map
 
 
-@frozen(eq=False, kw_only=True)
 class Unary(Node):
     op: Literal["-", "!", "~", "*"]
     operand: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class Increment(Node):
     """`x++`, `--x`. As an expression, prefix gives the new value, postfix the old one."""
 
@@ -113,15 +118,13 @@ BinaryOp = Literal[
 ]
 
 
-@frozen(eq=False, kw_only=True)
 class Binary(Node):
     op: BinaryOp
     left: Expr
     right: Expr
-    op_span: Span = field(repr=False)
+    op_span: Span
 
 
-@frozen(eq=False, kw_only=True)
 class Ternary(Node):
     """`c ? a : b`; `c ?: b` has no `then`."""
 
@@ -130,7 +133,6 @@ class Ternary(Node):
     otherwise: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class If(Node):
     """Statement and expression; `otherwise` is a Block or a nested If."""
 
@@ -139,7 +141,6 @@ class If(Node):
     otherwise: Block | If | None = None
 
 
-@frozen(eq=False, kw_only=True)
 class Block(Node):
     """`{ statements result }`: the last expression without `;` is its value."""
 
@@ -147,62 +148,52 @@ class Block(Node):
     result: Expr | None = None
 
 
-@frozen(eq=False, kw_only=True)
 class Cast(Node):
     to: TypeName | Typeof
     operand: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class Call(Node):
     name: str
     args: tuple[Expr | TypeName | Typeof, ...]
-    name_span: Span = field(repr=False)
+    name_span: Span
 
 
-@frozen(eq=False, kw_only=True)
 class FieldAccess(Node):
     """`e.name` and `e->name`. `e.0` has a decimal name: a tuple element."""
 
     operand: Expr
     name: str
-    name_span: Span = field(repr=False)
+    name_span: Span
 
 
-@frozen(eq=False, kw_only=True)
 class Index(Node):
     operand: Expr
     index: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class TupleLiteral(Node):
     elements: tuple[Expr, ...]
 
 
-@frozen(eq=False, kw_only=True)
 class RecordLiteral(Node):
     names: tuple[str, ...]
     elements: tuple[Expr, ...]
 
 
-@frozen(eq=False, kw_only=True)
 class Sizeof(Node):
     of: TypeName | Typeof | Expr
 
 
-@frozen(eq=False, kw_only=True)
 class Offsetof(Node):
     of: TypeName | Typeof | Expr
     path: tuple[str, ...]
 
 
-@frozen(eq=False, kw_only=True)
 class Typeinfo(Node):
     of: TypeName | Typeof | Expr
 
 
-@frozen(eq=False, kw_only=True)
 class Comptime(Node):
     operand: Expr
 
@@ -217,7 +208,6 @@ Expr = (
 # Statements
 
 
-@frozen(eq=False, kw_only=True)
 class Let(Node):
     """`let $x: type = value;`"""
 
@@ -226,7 +216,6 @@ class Let(Node):
     value: Expr | None = None
 
 
-@frozen(eq=False, kw_only=True)
 class Assign(Node):
     """`target = value`, `target op= value` (op without its `=`)."""
 
@@ -235,59 +224,49 @@ class Assign(Node):
     value: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class Discard(Node):
     """`_ = value;`"""
 
     value: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class ExprStatement(Node):
     value: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class While(Node):
     condition: Expr
     body: Block
 
 
-@frozen(eq=False, kw_only=True)
 class Unroll(Node):
     count: Expr
     body: Block
 
 
-@frozen(eq=False, kw_only=True)
 class Range(Node):
     start: Expr
     end: Expr
 
 
-@frozen(eq=False, kw_only=True)
 class For(Node):
     variable: Variable
     over: Range | Map
     body: Block
 
 
-@frozen(eq=False, kw_only=True)
 class Break(Node):
     pass
 
 
-@frozen(eq=False, kw_only=True)
 class Continue(Node):
     pass
 
 
-@frozen(eq=False, kw_only=True)
 class Return(Node):
     value: Expr | None = None
 
 
-@frozen(eq=False, kw_only=True)
 class Import(Node):
     path: str
 
@@ -310,39 +289,33 @@ Statement = (
 # Items
 
 
-@frozen(eq=False, kw_only=True)
 class AttachPoint(Node):
     """Raw text of one attach point, quotes and escapes still in it; LANGUAGE §1.4."""
 
     text: str
 
 
-@frozen(eq=False, kw_only=True)
 class Probe(Node):
     attach_points: tuple[AttachPoint, ...]
     predicate: Expr | None
     body: Block
 
 
-@frozen(eq=False, kw_only=True)
 class ConfigEntry(Node):
     key: str
     value: str | int | bool
 
 
-@frozen(eq=False, kw_only=True)
 class Config(Node):
     entries: tuple[ConfigEntry, ...]
 
 
-@frozen(eq=False, kw_only=True)
 class CDefinition(Node):
     """A preprocessor line or a struct/union/enum definition, as text."""
 
     text: str
 
 
-@frozen(eq=False, kw_only=True)
 class MapDeclaration(Node):
     """`let @x = hash(100);`"""
 
@@ -351,7 +324,6 @@ class MapDeclaration(Node):
     entries: int
 
 
-@frozen(eq=False, kw_only=True)
 class Macro(Node):
     """`macro name($v, @m, expr) { … }`"""
 
@@ -360,7 +332,6 @@ class Macro(Node):
     body: Block
 
 
-@frozen(eq=False, kw_only=True)
 class Function(Node):
     """`fn name($a: int64): void { … }`"""
 
@@ -373,7 +344,6 @@ class Function(Node):
 Item = Probe | Macro | Function | MapDeclaration
 
 
-@frozen(eq=False, kw_only=True)
 class Program(Node):
     shebang: str | None
     c_definitions: tuple[CDefinition, ...]
@@ -388,15 +358,15 @@ N = TypeVar("N", bound=Node)
 def rebuild(node: N, change: Callable[[Node], Node], place: Callable[[Span], Span]) -> N:
     """A copy of a node: `change` makes the nodes directly inside, `place` its spans."""
     made: dict[str, Any] = {}
-    for a in attrs.fields(type(node)):
-        value = getattr(node, a.name)
+    for name in node.fields:
+        value = getattr(node, name)
         if isinstance(value, Node):
             value = change(value)
         elif isinstance(value, tuple):
             value = _each(value, change)
         elif isinstance(value, Span):
             value = place(value)
-        made[a.name] = value
+        made[name] = value
     return type(node)(**made)
 
 
@@ -404,6 +374,12 @@ def _each(value: object, change: Callable[[Node], Node]) -> object:
     if isinstance(value, tuple):
         return tuple(map(partial(_each, change=change), value))
     return change(value) if isinstance(value, Node) else value
+
+
+def evolve(node: N, **changes: object) -> N:
+    """A copy with other values in some fields."""
+    made: dict[str, Any] = {name: getattr(node, name) for name in node.fields}
+    return type(node)(**(made | changes))
 
 
 def clone(node: N) -> N:
@@ -426,6 +402,6 @@ def children(node: Node) -> list[Node]:
             for inner in value:
                 visit(inner)
 
-    for a in attrs.fields(type(node)):
-        visit(getattr(node, a.name))
+    for name in node.fields:
+        visit(getattr(node, name))
     return found

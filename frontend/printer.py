@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-import attrs
-
+from bpfscript.diagnostics import Span
 from bpfscript.frontend import nodes
 from bpfscript.frontend.lexer import TYPED
 from bpfscript.frontend.literals import encode, quote
@@ -272,12 +271,12 @@ def dump(node: Node) -> str:
             waiting += reversed([(depth + 1, "", inner) for inner in value])
         elif isinstance(value, Node):
             plain, deep = [], list[tuple[int, str, object]]()
-            for a in attrs.fields(type(value)):
-                inner = getattr(value, a.name)
+            for name in value.fields:
+                inner = getattr(value, name)
                 if isinstance(inner, Node) or (isinstance(inner, tuple) and inner):
-                    deep.append((depth + 1, f"{a.name}: ", inner))
-                elif a.repr and inner not in (None, ()):
-                    plain.append(f" {a.name}={inner!r}")
+                    deep.append((depth + 1, f"{name}: ", inner))
+                elif not isinstance(inner, Span) and inner not in (None, ()):
+                    plain.append(f" {name}={inner!r}")
             lines.append(f"{margin}{type(value).__name__}{''.join(plain)}")
             waiting += reversed(deep)
         else:

@@ -3,7 +3,7 @@
     head(%i): …   latch: jump head(%j)
     →  latch: %c = may_continue; branch %c, head(%j), stop      stop: return 0
 
-The verifier walks a loop until a state repeats. A counter whose range it knows has another one each
+The verifier walks a loop, and what bpf_for_each_map_elem calls, until a state repeats. A counter whose range it knows has another one each
 time round, so the walk lasts as long as the loop (is_state_visited, states_equal). Integers that
 enter a loop therefore pass through `opaque`: the counter is anything from the first round on, and
 the second round is nothing new. So do integers that a round reads from stack memory which it or
@@ -26,6 +26,8 @@ ROUNDS = 4096  # of a loop where the kernel has no may_goto
 
 def bounded_loops(module: Module, target: Target) -> None:
     for function in module.functions:
+        if function.entry is None and target.has("may_goto"):
+            _hide_loaded(function, function.blocks)  # a loop of the kernel's, which calls it back
         loops = Graph(function).loops()
         if loops:
             stop = _stop_block()
@@ -33,7 +35,7 @@ def bounded_loops(module: Module, target: Target) -> None:
             for loop in loops:
                 if target.has("may_goto"):
                     _hide_entering(function, loop)
-                    _hide_loaded(function, loop)
+                    _hide_loaded(function, [b for b in function.blocks if b in loop.body])
                     _may_continue(function, loop, stop)
                 else:
                     _count(function, loop, stop)
@@ -87,11 +89,10 @@ def _unknown(instr: Instr) -> bool:
     return instr.op == "opaque" or (instr.op == "load" and instr.args[0].type not in (STACK, CTX))
 
 
-def _hide_loaded(function: Function, loop: Loop) -> None:
+def _hide_loaded(function: Function, body: list[Block]) -> None:
     """What a round reads at constant places of its stack memory, where rounds also write."""
     made = definitions(function)
-    body = [b for b in function.blocks if b in loop.body]
-    written = {
+    written = set(function.params) | {
         _root(made, i.args[0]) for b in body for i in b.instrs if i.op in ("store", "copy", "fill")
     }
     for block in body:

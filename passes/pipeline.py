@@ -25,6 +25,7 @@ from .legalise import legalise
 from .null_checks import null_checks
 from .predicate_first import predicate_first
 from .simplify_cfg import simplify_cfg
+from .spill import spill
 from .stack_slots import stack_slots
 from .static_keys import static_keys
 
@@ -38,6 +39,7 @@ class Holds(Enum):
     BOUNDED = "no pointer moves by an offset without bound"
     LOOPS_END = "each way back asks the kernel, or a counter, whether to go on"
     INITIALISED = "no byte of a slot is read before it is written"
+    FEW_LIVE = "registers and what they spill to are enough for the values needed at once"
     STACK_FITS = "the slots of a chain of calls fit the BPF stack"
     AFFORDABLE = "the kernel takes programs of this size"
 
@@ -88,6 +90,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("legal-simplify-cfg", each(simplify_cfg), optional=True),
     Pass("legal-dce", each(dce), optional=True),
     Pass("null-checks", each(null_checks), _LEGAL, _set(Holds.NULL_CHECKED)),
+    Pass("spill", each(spill), _LEGAL, _set(Holds.FEW_LIVE)),
     Pass("bounds", bounds, _LEGAL, _set(Holds.BOUNDED)),
     Pass("initialised", initialised, _LEGAL, _set(Holds.INITIALISED)),
     Pass("stack-slots", stack_slots, _set(Holds.LEGAL, Holds.INITIALISED), _set(Holds.STACK_FITS)),

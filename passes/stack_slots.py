@@ -26,14 +26,16 @@ BUDGET = 320  # bytes of slots in a chain of calls
 SCRATCH_MAX = 32 << 10  # bytes of a per-CPU value (PCPU_MIN_UNIT_SIZE)
 
 
-def stack_slots(module: Module, target: Target) -> None:
+def stack_slots(module: Module, target: Target, budget: int = BUDGET) -> None:
+    """May run again with a lower budget, in bytes; scratch memory grows then."""
     depth = _chain_lengths(module)
-    used = 0
+    scratch = module.maps.get(Internal.SCRATCH)
+    used = scratch.value_size if scratch else 0
     for function in module.functions:
         slots = _Slots(function)
         if slots.sizes:
             groups = slots.groups()
-            moved = _too_big(groups, slots, BUDGET // depth[function.name] // 8 * 8)
+            moved = _too_big(groups, slots, budget // depth[function.name] // 8 * 8)
             used = _place(function, slots, groups, moved, used)
     if used > SCRATCH_MAX:
         raise ScriptError([_too_much(module, used)])
@@ -181,14 +183,12 @@ def _place(
         members = {s for g in moved for s in g}
         home = _home(function, members)
         _retype(slots, members)
-        key, base, pieces = Value(STACK), Value(MAP), list[Instr]()
+        key, base, offsets = Value(STACK), Value(MAP), dict[Value, int]()
         for group in moved:
-            piece, offset = Value(MAP), Value(I64)
-            pieces.append(Instr("const", attrs={"value": used}, result=offset))
-            pieces.append(Instr("ptr_add", [base, offset], result=piece))
-            stands_for.update(dict.fromkeys(group, piece))
+            offsets.update(dict.fromkeys(group, used))
             used += slots.sizes[group[0]]
-        _look_up(function, home, key, base, pieces)
+        _point_into(function, base, offsets)
+        _look_up(function, home, key, base)
         head.append(Instr("slot", attrs={"size": 8}, result=key))
     start.instrs[:0] = head
     replace(function, stands_for)
@@ -218,10 +218,28 @@ def _home(function: Function, moved: set[Value]) -> Block:
     return home
 
 
-def _look_up(function: Function, home: Block, key: Value, base: Value, pieces: list[Instr]) -> None:
+def _point_into(function: Function, base: Value, offsets: dict[Value, int]) -> None:
+    """A pointer of its own for each use of scratch: one for all would take a register, or a word of
+    the stack, all the time."""
+    for block in function.blocks:
+        instrs: list[Instr] = []
+        for instr in block.instrs:
+            pointers: dict[Value, Value] = {}
+            for slot in dict.fromkeys(v for v in operands(instr) if v in offsets):
+                pointers[slot], offset = Value(MAP), Value(I64)
+                instrs.append(Instr("const", attrs={"value": offsets[slot]}, result=offset))
+                instrs.append(Instr("ptr_add", [base, offset], result=pointers[slot]))
+            instr.args = [pointers.get(a, a) for a in instr.args]
+            for edge in instr.targets:
+                edge.args = [pointers.get(a, a) for a in edge.args]
+            instrs.append(instr)
+        block.instrs = instrs
+
+
+def _look_up(function: Function, home: Block, key: Value, base: Value) -> None:
     """Find the scratch memory; a program without it ends, which never happens."""
     zero, object, null, result = (Value(t) for t in (I32, MAP_OBJECT, I1, I64))
-    body = Block("scratch", [], [*pieces, *home.instrs])
+    body = Block("scratch", [], home.instrs)
     leave = Block(
         "no_scratch",
         [],

@@ -23,8 +23,9 @@ from bpfscript.target import FunctionType, MachineError
 from bpfscript.types import Field, Struct, Type, align_up
 
 from .debug_files import debug_files
+from .dwarf_entries import attribute, name_of
 from .dwarf_lines import line_address
-from .dwarf_types import TYPE_TAGS, TypeReader, attribute, name_of
+from .dwarf_types import TYPE_TAGS, TypeReader
 from .elf_functions import elf_file
 
 _DAMAGED = (

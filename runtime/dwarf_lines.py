@@ -9,7 +9,7 @@ from elftools.dwarf.dwarfinfo import DWARFInfo
 
 from bpfscript.target import MachineError
 
-from .dwarf_types import attribute, name_of
+from .dwarf_entries import attribute, name_of
 
 
 def line_address(dwarf: DWARFInfo, file: str, line: int, column: int) -> int:

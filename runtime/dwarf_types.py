@@ -24,6 +24,9 @@ from bpfscript.types import (
     Unsupported,
 )  # fmt: skip
 
+from .dwarf_classes import by_reference
+from .dwarf_entries import AGGREGATES, attribute, name_of, referred
+
 TYPE_TAGS: dict[str | None, tuple[str, ...]] = {
     "struct": ("DW_TAG_structure_type", "DW_TAG_class_type"),
     "union": ("DW_TAG_union_type",),
@@ -35,32 +38,13 @@ TYPE_TAGS: dict[str | None, tuple[str, ...]] = {
 }  # fmt: skip
 """Tags of the types that a keyword may stand before."""
 
-_AGGREGATES = TYPE_TAGS["struct"] + TYPE_TAGS["union"]
 _SUGARED = (
     "DW_TAG_typedef", "DW_TAG_const_type", "DW_TAG_volatile_type", "DW_TAG_restrict_type",
     "DW_TAG_atomic_type", "DW_TAG_shared_type", "DW_TAG_packed_type", "DW_TAG_immutable_type",
 )  # fmt: skip
 _POINTERS = ("DW_TAG_pointer_type", "DW_TAG_reference_type", "DW_TAG_rvalue_reference_type")
 _BOOLEAN, _SIGNED, _SIGNED_CHAR, _UNSIGNED, _UNSIGNED_CHAR, _UTF = 2, 5, 6, 7, 8, 16  # DW_ATE_*
-_BY_REFERENCE = 5  # DW_CC_pass_by_reference: such an object is passed as a pointer to it
 _DEPTH = 64  # a damaged file may refer in circles
-
-
-def attribute(die: DIE, name: str) -> Any:
-    """Value of an attribute, or None."""
-    found = die.attributes.get(name)
-    return None if found is None else found.value
-
-
-def name_of(die: DIE) -> str:
-    """Its own name, "" if it has none."""
-    found = attribute(die, "DW_AT_name")
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else ""
-
-
-def referred(die: DIE, name: str = "DW_AT_type") -> DIE | None:
-    """The entry that an attribute refers to."""
-    return die.get_DIE_from_attribute(name) if name in die.attributes else None
 
 
 class TypeReader:
@@ -85,9 +69,7 @@ class TypeReader:
 
     def _passed(self, type: Type) -> Type:
         die = self._structs.get(type.name) if isinstance(type, Struct) else None
-        if die and attribute(die, "DW_AT_calling_convention") == _BY_REFERENCE:
-            return Pointer(type)
-        return type
+        return Pointer(type) if die and by_reference(die) else type
 
     def type(self, die: DIE | None, depth: int = 0, alias: str = "") -> Type:
         """Type of an entry; none is `void`. alias: the name by which a type without one goes."""
@@ -107,7 +89,7 @@ class TypeReader:
             return self._array(die, depth)
         if tag == "DW_TAG_enumeration_type":
             return self._enum(die, size, depth, alias)
-        if tag in _AGGREGATES:
+        if tag in AGGREGATES:
             return self._struct(die, alias)
         if tag == "DW_TAG_subroutine_type":
             return VOID

@@ -155,6 +155,33 @@ class TestReading:
                 continue
 
 
+CXX = """#include <string>
+struct base { int id; };
+namespace ns {
+struct plain : base { int v; __attribute__((noinline)) int get(int k) const { return v + k; } };
+__attribute__((noinline)) int count(std::string s, const plain &r, plain p) { return r.v; }
+}
+int main()
+{
+  ns::plain s;
+  s.id = 4, s.v = 5;
+  std::string text = "abc";
+  return s.get(7) + ns::count(text, s, s) > 100;
+}
+"""
+
+
+def test_classes(tmp_path: Path) -> None:
+    (tmp_path / "app.cc").write_text(CXX)
+    subprocess.run(["g++", "-g", "-O0", "-o", "app", "app.cc"], cwd=tmp_path, check=True)
+    program = str(tmp_path / "app")
+    script = f'u:{program}:cpp:"ns::plain::get" {{ print((args.this->v, args.this->id, args.k)); }}'
+    assert trace(script, program) == "(5, 4, 7)"
+    values = "args.s->_M_string_length, args.r->v, args.p.id, args.p.v"
+    script = f'u:{program}:cpp:"ns::count" {{ print(({values})); }}'
+    assert trace(script, program) == "(3, 5, 4, 5)"
+
+
 class TestResolving:
     def test_programs_with_equal_arguments_are_one(self, program: str) -> None:
         target = LiveTarget()

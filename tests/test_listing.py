@@ -12,7 +12,7 @@ from bpfscript.frontend.parser import parse
 from bpfscript.frontend.typed import Options
 from bpfscript.listing import Listing
 from bpfscript.target import MachineError, RecordedTarget, Target, UsdtProbe
-from tests.resolving import machine
+from resolving import machine
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 MARKERS = [
