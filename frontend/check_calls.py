@@ -168,6 +168,16 @@ class Calls(Memory, Parameters):
             return None
         return self.literal(node, address, UINT64)
 
+    def user_address(self, node: nodes.Call) -> Type | None:
+        from .user_addresses import pointer_type
+
+        name = self.text_at(node, 0) or ""
+        type = pointer_type(self.target, self.instance, name)
+        if type is None:
+            where = self.instance.attachments[0].target
+            self.error(node.span, f"Could not resolve symbol: {where}:{name}")
+        return type
+
     def register(self, node: nodes.Call) -> Type | None:
         name, arch = self.text_at(node, 0), self.target.arch
         if name not in ARCHES[arch].registers:
@@ -326,7 +336,7 @@ RULES: dict[str, Rule] = {
     "ksym": Calls.symbol,
     "usym": Calls.symbol,
     "kaddr": Calls.kernel_address,
-    "uaddr": lambda self, node: Pointer(UINT64, "user"),
+    "uaddr": Calls.user_address,
     "kptr": Calls.in_space,
     "uptr": Calls.in_space,
     "reg": Calls.register,

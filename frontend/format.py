@@ -6,15 +6,14 @@ What a probe, a loop or a function ends with is of no use to anybody, and become
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 from bpfscript.diagnostics import Source
 from bpfscript.frontend import nodes, printer
-from bpfscript.frontend.comments import Comments
+from bpfscript.frontend.comments import Comments, Part
 from bpfscript.frontend.format_expressions import Expressions
-from bpfscript.frontend.layout import STEP, Code, Doc, List, Row, flat, lay
+from bpfscript.frontend.layout import Code, Doc, List, Row, flat, lay
 from bpfscript.frontend.lexer import GAP
 from bpfscript.frontend.nodes import Expr, Node
 from bpfscript.frontend.parser import parse
@@ -28,25 +27,11 @@ def format(source: Source) -> str:
     return _Formatter(source).program(parse(source))
 
 
-class _Part(NamedTuple):
-    """What has lines of its own: its place in the source, and its text by indent.
-
-    head  offset before which its comments go above it; later ones are in its blocks
-    """
-
-    start: int
-    end: int
-    head: int
-    text: Callable[[int], str]
-
-
 class _Formatter:
     def __init__(self, source: Source) -> None:
         self.text = source.text
-        self.comments = Comments(source)
+        self.comments = Comments(source.text)
         self.expressions = Expressions(self._value)
-
-    # Sequences
 
     def program(self, node: nodes.Program) -> str:
         items: list[Node] = [*node.c_definitions, *node.imports, *node.items]
@@ -55,44 +40,8 @@ class _Formatter:
         items.sort(key=lambda item: item.span.start)
         parts = [_part(item, partial(self._item, item)) for item in items]
         lines = [] if node.shebang is None else [node.shebang]
-        self._sequence(lines, parts, 0, len(self.text), 0)
+        self.comments.interleave(lines, parts, 0, len(self.text), 0)
         return "".join(f"{line}\n" for line in lines)
-
-    def _sequence(
-        self, lines: list[str], parts: Sequence[_Part], begin: int, end: int, indent: int
-    ) -> None:
-        """Add the lines of what stands in [begin, end) of the source."""
-        margin, last = " " * indent, begin
-
-        def comments(before: int, place: int) -> None:
-            """place: where those that begin later than that are put."""
-            nonlocal last
-            for comment in self.comments.before(before):
-                self._blank(lines, last, min(comment.start, place))
-                lines.extend(margin + line for line in comment.lines)
-                last = min(comment.end, place)
-
-        for part in parts:
-            comments(part.head, part.start)
-            self._blank(lines, last, part.start)
-            lines.append(margin + part.text(indent))
-            last = part.end
-            if comment := self.comments.behind(last):
-                lines[-1] += f" {comment.lines[0]}"
-                last = comment.end
-        comments(end, end)
-
-    def _blank(self, lines: list[str], last: int, start: int) -> None:
-        """As many blank lines as there are in the source, but none at the top of it."""
-        if lines or last:
-            lines.extend([""] * (self.text.count("\n", last, start) - 1))
-
-    def _braces(self, parts: list[_Part], begin: int, end: int, indent: int) -> str:
-        """What stands between `{` and `}`, at these offsets."""
-        lines: list[str] = []
-        self._sequence(lines, parts, begin + 1, end, indent + STEP)
-        inside = "".join(f"{line}\n" for line in lines)
-        return f"{{\n{inside}{' ' * indent}}}" if lines else "{}"
 
     # Items
 
@@ -129,7 +78,7 @@ class _Formatter:
 
         parts = [_part(entry, partial(text, entry)) for entry in node.entries]
         begin = self.text.index("{", node.span.start)
-        return f"config = {self._braces(parts, begin, node.span.end, 0)}"
+        return f"config = {self.comments.braces(parts, begin, node.span.end, 0)}"
 
     # Blocks
 
@@ -143,7 +92,7 @@ class _Formatter:
             last = position == len(statements) - 1
             following = None if last else statements[position + 1]
             parts.append(_part(part, partial(self._laid, part, following, void)))
-        return self._braces(parts, node.span.start, node.span.end, indent)
+        return self.comments.braces(parts, node.span.start, node.span.end, indent)
 
     def _laid(
         self,
@@ -257,9 +206,9 @@ class _Formatter:
         return Row((head, " ", code))
 
 
-def _part(node: Node, text: Callable[[int], str]) -> _Part:
+def _part(node: Node, text: Callable[[int], str]) -> Part:
     head = _first_block(node)
-    return _Part(node.span.start, node.span.end, head or node.span.end, text)
+    return Part(node.span.start, node.span.end, head or node.span.end, text)
 
 
 def _first_block(node: Node) -> int:

@@ -88,14 +88,16 @@ class Expressions:
         return List(open, tuple(map(self._argument, items)), close, style)
 
     def _argument(self, node: Inspected) -> Doc:
-        is_type = isinstance(node, nodes.TypeName | nodes.Typeof)
-        return self.type(node) if is_type else self.of(node)
+        if isinstance(node, nodes.TypeName | nodes.Typeof):
+            return self.type(node)
+        return self.of(node)
 
     def _map(self, node: nodes.Map) -> Doc:
         if node.key is None:
             return node.name
-        several = isinstance(node.key, nodes.TupleLiteral) and len(node.key.elements) > 1
-        keys = node.key.elements if several else (node.key,)
+        keys: tuple[Expr, ...] = (node.key,)
+        if isinstance(node.key, nodes.TupleLiteral) and len(node.key.elements) > 1:
+            keys = node.key.elements
         return self._list(f"{node.name}[", keys, "]", "block")
 
     def _index(self, node: nodes.Index) -> Doc:

@@ -321,6 +321,12 @@ def _kaddr(body: Body, node: nodes.Call) -> Value:
     return body.const(address)
 
 
+def _uaddr(body: Body, node: nodes.Call) -> Value:
+    from .user_addresses import address
+
+    return address(body, node, str(literal(body, node, 0)))
+
+
 def _reg(body: Body, node: nodes.Call) -> Value:
     return body.emit("register", name=str(literal(body, node, 0)))
 
@@ -398,6 +404,7 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "ksym": _ksym,
     "usym": _ksym,
     "kaddr": _kaddr,
+    "uaddr": _uaddr,
     "reg": _reg,
     "kptr": _same,
     "uptr": _same,
