@@ -82,13 +82,13 @@ def _main(argv: list[str], console: Console) -> int:
 
         print(report(VERSION), end="")
         return OK
-    if mode == "format":
-        raise MachineError("--fmt is not supported yet")
     if not (argv and (command.has("e") or command.words or command.has("list"))):
         raise UsageError("filename or -e 'program' required.")
-    _need_privileges()
     from bpfscript import modes
 
+    if mode == "format":
+        return modes.format(command)
+    _need_privileges()
     return (
         modes.show_list(command, console)
         if command.has("list")

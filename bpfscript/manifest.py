@@ -21,6 +21,7 @@ class ProgramType(IntEnum):
 
     KPROBE = 2  # also uprobes
     TRACEPOINT = 5
+    XDP = 6  # what a benchmark runs as: of the kinds that trace, none can be run repeatedly
     PERF_EVENT = 7
     RAW_TRACEPOINT = 17
     TRACING = 26

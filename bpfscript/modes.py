@@ -1,14 +1,13 @@
-"""What the command does with a script: run it, write its object, list its probes."""
+"""What the command does with a script: run it, test it, write its object, format it, list it."""
 
 from __future__ import annotations
 
 import os
-import re
 import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, cast
 
-from bpfscript.diagnostics import Source
+from bpfscript.inputs import STAGE_ALIASES, Unfit, options, source, stages, target
 from bpfscript.options import Command, UsageError
 from bpfscript.target import MachineError
 
@@ -20,110 +19,24 @@ if TYPE_CHECKING:
     from bpfscript.frontend.typed import Options
     from bpfscript.manifest import Artifact
     from bpfscript.runtime.live_target import LiveTarget
-    from bpfscript.runtime.sink import Buffering
+    from bpfscript.runtime.session import Session
+    from bpfscript.runtime.sink import Buffering, Sink
+    from bpfscript.runtime.symbols import Symbols
 
 OK, NOTHING = 0, 1
-# Stages by bpftrace's names; asked for so, they go to the error stream, and the script runs.
-STAGE_ALIASES = {
-    "ast": ("nodes",),
-    "parse": ("nodes",),
-    "codegen": ("ir", "llvm"),
-    "codegen-opt": ("legal", "llvm"),
-    "dis": ("asm",),
-}
 _TITLES = {"nodes": "nodes (AST)"}
-_MAX_PID = 0x400000  # PID_MAX_LIMIT, include/linux/threads.h
 
 
-class Unfit(MachineError):
-    """A script that there is no way to run as it was asked for."""
+def format(command: Command) -> int:
+    """`--fmt`: the script in standard form, to the output or, complete or not at all, to a file."""
+    from bpfscript.frontend.format import format
 
-    status = 255
-
-
-def source(command: Command) -> Source:
-    """The script: of -e, of a file, of standard input. Raises UsageError, MachineError."""
-    name = "" if command.has("e") or not command.words else command.words.pop(0)
-    text = command.last("e") or ""
-    if not name and not text:
-        raise UsageError("filename or -e 'program' required.")
-    try:
-        if name == "-":
-            text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-        elif name:
-            with open(name, "rb") as file:
-                return Source(name, file.read().decode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise MachineError(f"failed to open file '{name}': {error.strerror}") from error
-    return Source("stdin", text)
-
-
-def options(command: Command, mode: str) -> Options:
-    from bpfscript.frontend.typed import Options
-    from bpfscript.runtime.import_files import ImportFiles
-
-    environment = {k: v for k, v in os.environ.items() if k.startswith(("BPFTRACE_", "BPFSCRIPT_"))}
-    return Options(
-        positional=tuple(command.words),
-        named=command.named,
-        unsafe=command.has("unsafe"),
-        pid=_pid(command),
-        warnings=0 if command.has("no-warnings") else 2 if command.has("warnings") else 1,
-        environment=environment,
-        include_dirs=tuple(command.all("I")),
-        include_files=tuple(command.all("include")),
-        probe_filter=_filter(command),
-        importer=ImportFiles(),
-        mode="test" if mode == "test" else "bench" if mode == "bench" else "",
-    )
-
-
-def _pid(command: Command) -> int | None:
-    """The process of -p, which is there."""
-    from bpfscript.runtime.process import watch
-
-    if (text := command.last("pid")) is None:
-        return None
-    if not (number := re.fullmatch(r"([+-]?\d+)(.*)", text, re.DOTALL | re.ASCII)):
-        raise MachineError(f"Failed to parse pid: invalid integer: {text}")
-    if number[2]:
-        raise MachineError(f"Failed to parse pid: invalid trailing bytes: {text}")
-    if not 0 <= int(number[1]) <= _MAX_PID:
-        raise MachineError(f"Pid out of range: {text}")
-    watch(int(number[1])).close()
-    return int(number[1])
-
-
-def _filter(command: Command) -> str | None:
-    if (pattern := command.last("probe-filter")) is None:
-        return None
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise Unfit(f"Invalid --probe-filter regex '{pattern}': {error}") from error
-    return pattern
-
-
-def target(command: Command) -> LiveTarget:
-    from bpfscript.runtime.live_target import LiveTarget
-
-    return LiveTarget(
-        environment=os.environ,
-        traceable_functions=command.last("traceable-functions"),
-        without=frozenset(name for value in command.all("no-feature") for name in value.split(",")),
-    )
-
-
-def stages(command: Command) -> list[str]:
-    """What -d asks for, as it was written."""
-    from bpfscript.driver import STAGES
-
-    words = [word for value in command.all("debug") for word in value.split(",")]
-    for word in words:
-        if word not in (*STAGES, *STAGE_ALIASES, "all"):
-            known = " ".join((*STAGES, "all"))
-            raise UsageError(f"invalid option for -d: {word} (one of {known})")
-    return words
+    text = format(source(command))
+    if path := command.last("output"):
+        _write(path, text.encode("utf-8", "surrogateescape"))
+    else:
+        sys.stdout.write(text)
+    return OK
 
 
 def run(command: Command, mode: str, console: Console) -> int:
@@ -162,13 +75,11 @@ def run(command: Command, mode: str, console: Console) -> int:
 
         _write(path, write(result.artifact))
         return OK
-    if mode in ("test", "bench"):
-        raise MachineError(f"--{mode} is not supported yet")
     if mode == "codegen" or (words and not foreign):
         return OK
     if not result.artifact.manifest.probes:
         return _nothing(command, parse(text))
-    return _trace(command, chosen, result.artifact, machine, console)
+    return _trace(command, mode, chosen, result.artifact, machine, console)
 
 
 def _explain(program: Program, console: Console) -> int:
@@ -218,7 +129,12 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _trace(
-    command: Command, chosen: Options, artifact: Artifact, machine: LiveTarget, console: Console
+    command: Command,
+    mode: str,
+    chosen: Options,
+    artifact: Artifact,
+    machine: LiveTarget,
+    console: Console,
 ) -> int:
     from bpfscript.runtime.json_output import JsonPrinter
     from bpfscript.runtime.process import Child
@@ -242,14 +158,39 @@ def _trace(
         )  # fmt: skip
         words = command.last("cmd")
         child = Child.start(words) if words else None
+        if mode == "bench":
+            from bpfscript.runtime.trials import repeatable
+
+            artifact = repeatable(artifact)
         session = Session(
             artifact, printer, pid=chosen.pid, child=child, dry_run=command.has("dry-run"),
             features=machine.features, warn=console.warning,
+            say=console.lines if command.has("verbose") else lambda _: None,
         )  # fmt: skip
         stack.enter_context(session)
+        if mode in ("test", "bench"):
+            return _try(session, mode, symbols, printer.sink, console, command.last("f") == "json")
         session.load()
         session.attach()
         return session.run()
+
+
+def _try(
+    session: Session, mode: str, symbols: Symbols, sink: Sink, console: Console, json: bool
+) -> int:
+    """Run the test or bench probes of a session, the others attached."""
+    from bpfscript.runtime import trials
+    from bpfscript.runtime.trial_reports import JsonReport, TextReport
+
+    recorder = trials.Recorder(session.manifest, symbols)
+    report = (JsonReport if json else TextReport)(sink, console.error)
+    if mode == "test":
+        session.load()
+        session.attach()
+        return trials.run_tests(session, recorder, report)
+    trials.load_benchmarks(session)
+    session.attach()
+    return trials.run_benchmarks(session, recorder, report)
 
 
 def _output_file(path: str) -> BinaryIO:

@@ -33,7 +33,7 @@ OPTIONS = (
     Option("", "f", "FORMAT", "output format: text, json"),
     Option("", "B", "MODE", "output buffering: line, full, none"),
     Option("quiet", "q", "", "say nothing of one's own"),
-    Option("verbose", "v", "", "with -l: show arguments and definitions"),
+    Option("verbose", "v", "", "say what is done; with -l: show arguments and definitions"),
     Option("warnings", "k", "", "report failed reads and map look-ups at run time"),
     Option("no-warnings", "", "", "report no warnings"),
     Option("unsafe", "", "", "allow system(), signal() and their kin"),

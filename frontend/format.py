@@ -6,6 +6,7 @@ What a probe, a loop or a function ends with is of no use to anybody, and become
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -16,15 +17,21 @@ from bpfscript.frontend.format_expressions import Expressions
 from bpfscript.frontend.layout import Code, Doc, List, Row, flat, lay
 from bpfscript.frontend.lexer import GAP
 from bpfscript.frontend.nodes import Expr, Node
-from bpfscript.frontend.parser import parse
+from bpfscript.frontend.parser import MAX_DEPTH, parse
 
+FRAMES = 20  # calls that a level of the tree takes at most
 LAST_WORD = re.compile(rf'("(?:[^"\\]|\\.)*"|\w+){GAP};?\Z', re.ASCII)
 SIGNED = nodes.Unary | nodes.AddressOf | nodes.Increment  # may begin with an operator
 
 
 def format(source: Source) -> str:
     """The script's text in standard form. Raises ScriptError."""
-    return _Formatter(source).program(parse(source))
+    tree, limit = parse(source), sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, FRAMES * MAX_DEPTH))
+    try:
+        return _Formatter(source).program(tree)
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 class _Formatter:

@@ -324,10 +324,14 @@ def _short_circuit(body: Body, node: nodes.Binary) -> Value:
 def _choose(
     body: Body, test: nodes.Expr, then: nodes.Expr | None, otherwise: nodes.Expr, type: Type
 ) -> Value:
-    """`c ? a : b` and `if` as an expression; `c ?: b` gives c itself when it is not zero."""
+    """`c ? a : b` and `if` as an expression; `c ?: b` gives c itself when it is not zero.
+
+    Values in memory go to one place: the kernel's verifier follows pointers to two of them apart.
+    """
     b = body.b
-    void = type.size == 0
-    join = b.block("join") if void else b.block("join", ir_type(type))
+    scalar = type.size > 0 and is_scalar(type)
+    place = None if scalar or not type.size else body.emit("slot", size=type.size)
+    join = b.block("join", ir_type(type)) if scalar else b.block("join")
     yes, no = b.block("yes"), b.block("no")
     if then is None:
         tested = lower(body, test)
@@ -338,11 +342,12 @@ def _choose(
     for arm, node in ((yes, then), (no, otherwise)):
         body.start(arm)
         value = _arm(body, node, type) if node else body.coerce(tested, test_type, type)
+        if body.open and place:
+            body.store(place, 0, value, type)
         if body.open:
-            args = () if void else (value if is_scalar(type) else body.in_memory(value, type),)
-            b.jump(join, *args)
+            b.jump(join, *([value] if scalar else []))
     body.start(join)
-    return body.const(0) if void else join.params[0]
+    return place or (join.params[0] if scalar else body.const(0))
 
 
 def _arm(body: Body, node: nodes.Expr, type: Type) -> Value:

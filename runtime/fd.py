@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from types import TracebackType
 
 
@@ -46,3 +47,15 @@ class Fd:
 
     def __repr__(self) -> str:
         return f"Fd({'closed' if self.closed else self._number})"
+
+
+def raise_limits(descriptors: int) -> None:
+    """Allow for that many and, before 5.11, for locked memory, as far as we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < descriptors:
+        wanted = descriptors if hard == resource.RLIM_INFINITY else min(descriptors, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(wanted, soft), hard))
+    try:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY,) * 2)
+    except (OSError, ValueError):
+        pass

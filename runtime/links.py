@@ -41,7 +41,7 @@ from .sys import (
     cpus,
 )
 
-RUN_ONCE = ("begin", "end", "self")  # run by BPF_PROG_TEST_RUN
+RUN_ONCE = ("begin", "end", "self", "test", "bench")  # run by BPF_PROG_TEST_RUN
 LAST_FIRST = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")  # the kernel runs those so
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")

@@ -76,6 +76,14 @@ class Child:
             self._reap(os.WNOHANG)
         return self.status is not None
 
+    def outcome(self) -> str:
+        """How it ended, in words."""
+        if not self.ended() or self.status is None:
+            return "Child still runs"
+        code = os.waitstatus_to_exitcode(self.status)
+        how = f"exited with code: {code}" if code >= 0 else f"terminated by signal: {-code}"
+        return f"Child {how}"
+
     def close(self) -> None:
         """Send it SIGTERM if it still runs, and wait for it, but no longer than a second."""
         if not self.ended():

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_cli import tool
 from test_printer import CORPUS
 
 from bpfscript.diagnostics import ScriptError, Source
@@ -15,10 +16,8 @@ from bpfscript.frontend.comments import Comments
 from bpfscript.frontend.format import format
 from bpfscript.frontend.layout import WIDTH
 from bpfscript.frontend.lexer import Lexer
-from bpfscript.frontend.parser import parse
+from bpfscript.frontend.parser import MAX_DEPTH, parse
 from bpfscript.frontend.printer import dump
-
-ROOT = Path(__file__).parent.parent
 
 
 def formatted(text: str) -> str:
@@ -39,8 +38,9 @@ def _settled(node: nodes.Node) -> nodes.Node:
 
 def _void(block: nodes.Block) -> nodes.Block:
     statements, last = list(block.statements), block.result
-    if last is None and statements and isinstance(statements[-1], nodes.ExprStatement):
-        last = statements.pop().value
+    if last is None and statements and isinstance(final := statements[-1], nodes.ExprStatement):
+        statements.pop()
+        last = final.value
     if last is None:
         return block
     if isinstance(last, nodes.Block):
@@ -168,9 +168,22 @@ def test_what_is_too_wide() -> None:
     assert max(map(len, lines)) <= WIDTH + 1
 
 
-def test_deep_nesting_takes_no_time() -> None:
-    check("begin { $x = " + "f(1, $aaaaaaaa, " * 90 + "1" + ")" * 90 + "; }")
-    check("begin { " + "if 1 { // a\n" * 60 + "}" * 60 + " }")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "$x = " + "f(1, $aaaaaaaa, " * 90 + "1" + ")" * 90,
+        "if 1 { // a\n" * 60 + "}" * 60,
+        "$x = " + "1 + " * 190 + "1",
+        "$x = " + "(1 + " * 95 + "1" + ")" * 95,
+        "f(" * (MAX_DEPTH - 5) + "1" + ")" * (MAX_DEPTH - 5),
+        "{ " * 95 + "1" + " }" * 95,
+        "$x = { " * 60 + "1 " + "}; " * 60,
+        "if 1 { }" + " else if 1 { }" * (MAX_DEPTH - 10),
+    ],
+)
+def test_whatever_parses_can_be_formatted(text: str) -> None:
+    made = formatted(f"begin {{ {text} }}")
+    assert formatted(made) == made
 
 
 words = st.sampled_from([" ", "\n", "\n\n\n", "// c\n", "/* d */", "/* e\n * f\n */", "\t"])
@@ -189,3 +202,17 @@ def test_comments_anywhere(text: str, data: st.DataObject) -> None:
     except ScriptError:
         return  # a comment that joined an attach point, say
     check(text)
+
+
+def test_the_command_formats_without_privileges(tmp_path: Path) -> None:
+    script, out = tmp_path / "a.bt", tmp_path / "out.bt"
+    script.write_text("begin{print( 1 ) ;}")
+    assert tool("--fmt", str(script)) == (0, "begin\n{\n  print(1);\n}\n", "")
+    assert tool("--mode", "format", "-e", "end{}") == (0, "end\n{}\n", "")
+    assert tool("--fmt", str(script), "-o", str(out))[0] == 0
+    assert out.read_text() == "begin\n{\n  print(1);\n}\n"
+    script.write_text("begin { print( ")
+    code, shown, err = tool("--fmt", str(script), "-o", str(out))
+    assert (code, shown) == (1, "") and ": ERROR: syntax: " in err
+    assert out.read_text() == "begin\n{\n  print(1);\n}\n"
+    assert [path.name for path in tmp_path.iterdir()] in (["a.bt", "out.bt"], ["out.bt", "a.bt"])

@@ -157,6 +157,9 @@ class Notes:
         numbers = {k.hex(): [int.from_bytes(v[:8], "little") for v in vs] for k, vs in entries}
         self.lines.append((definition.name, numbers))
 
+    def element(self, definition: MapDef, values: list[bytes] | None) -> None:
+        self.lines.append((definition.name, values))
+
     def lost(self, count: int) -> None:
         self.lines.append(("lost", count))
 
@@ -348,6 +351,17 @@ def test_exit_terminates_the_child() -> None:
     child = Child.start("sleep 30")
     run(artifact((TICK, Assembler().send(EXIT, 0))), child=child)
     assert child.status == signal.SIGTERM
+
+
+@pytest.mark.kernel
+def test_a_child_may_end_though_nothing_is_traced(tmp_path: Path) -> None:
+    child, said = Child.start(f"touch {tmp_path}/x"), list[str]()
+    run(artifact((BEGIN, Assembler())), child=child, say=said.append)
+    assert child.status == 0 and (tmp_path / "x").exists()
+    assert said[-3:] == ["Loaded program p0", "Running 'begin' probe", "Child exited with code: 0"]
+    child, start = Child.start("sleep 30"), time.monotonic()
+    run(artifact((BEGIN, Assembler())), child=child)
+    assert child.status == signal.SIGTERM and time.monotonic() - start < 2
 
 
 @pytest.mark.kernel

@@ -1,0 +1,117 @@
+"""What a command line says about a script: its text, its options, the machine, the stages."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from bpfscript.diagnostics import Source
+from bpfscript.options import Command, UsageError
+from bpfscript.target import MachineError
+
+if TYPE_CHECKING:
+    from bpfscript.frontend.typed import Options
+    from bpfscript.runtime.live_target import LiveTarget
+
+# Stages by bpftrace's names; asked for so, they go to the error stream, and the script runs.
+STAGE_ALIASES = {
+    "ast": ("nodes",),
+    "parse": ("nodes",),
+    "codegen": ("ir", "llvm"),
+    "codegen-opt": ("legal", "llvm"),
+    "dis": ("asm",),
+}
+_MAX_PID = 0x400000  # PID_MAX_LIMIT, include/linux/threads.h
+
+
+class Unfit(MachineError):
+    """A script that there is no way to run as it was asked for."""
+
+    status = 255
+
+
+def source(command: Command) -> Source:
+    """The script: of -e, of a file, of standard input. Raises UsageError, MachineError."""
+    name = "" if command.has("e") or not command.words else command.words.pop(0)
+    text = command.last("e") or ""
+    if not name and not text:
+        raise UsageError("filename or -e 'program' required.")
+    try:
+        if name == "-":
+            text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+        elif name:
+            with open(name, "rb") as file:
+                return Source(name, file.read().decode("utf-8", "surrogateescape"))
+    except OSError as error:
+        raise MachineError(f"failed to open file '{name}': {error.strerror}") from error
+    return Source("stdin", text)
+
+
+def options(command: Command, mode: str) -> Options:
+    from bpfscript.frontend.typed import Options
+    from bpfscript.runtime.import_files import ImportFiles
+
+    environment = {k: v for k, v in os.environ.items() if k.startswith(("BPFTRACE_", "BPFSCRIPT_"))}
+    return Options(
+        positional=tuple(command.words),
+        named=command.named,
+        unsafe=command.has("unsafe"),
+        pid=_pid(command),
+        warnings=0 if command.has("no-warnings") else 2 if command.has("warnings") else 1,
+        environment=environment,
+        include_dirs=tuple(command.all("I")),
+        include_files=tuple(command.all("include")),
+        probe_filter=_filter(command),
+        importer=ImportFiles(),
+        mode="test" if mode == "test" else "bench" if mode == "bench" else "",
+    )
+
+
+def _pid(command: Command) -> int | None:
+    """The process of -p, which is there."""
+    from bpfscript.runtime.process import watch
+
+    if (text := command.last("pid")) is None:
+        return None
+    if not (number := re.fullmatch(r"([+-]?\d+)(.*)", text, re.DOTALL | re.ASCII)):
+        raise MachineError(f"Failed to parse pid: invalid integer: {text}")
+    if number[2]:
+        raise MachineError(f"Failed to parse pid: invalid trailing bytes: {text}")
+    if not 0 <= int(number[1]) <= _MAX_PID:
+        raise MachineError(f"Pid out of range: {text}")
+    watch(int(number[1])).close()
+    return int(number[1])
+
+
+def _filter(command: Command) -> str | None:
+    if (pattern := command.last("probe-filter")) is None:
+        return None
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise Unfit(f"Invalid --probe-filter regex '{pattern}': {error}") from error
+    return pattern
+
+
+def target(command: Command) -> LiveTarget:
+    from bpfscript.runtime.live_target import LiveTarget
+
+    return LiveTarget(
+        environment=os.environ,
+        traceable_functions=command.last("traceable-functions"),
+        without=frozenset(name for value in command.all("no-feature") for name in value.split(",")),
+    )
+
+
+def stages(command: Command) -> list[str]:
+    """What -d asks for, as it was written."""
+    from bpfscript.driver import STAGES
+
+    words = [word for value in command.all("debug") for word in value.split(",")]
+    for word in words:
+        if word not in (*STAGES, *STAGE_ALIASES, "all"):
+            known = " ".join((*STAGES, "all"))
+            raise UsageError(f"invalid option for -d: {word} (one of {known})")
+    return words
