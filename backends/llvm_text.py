@@ -1,8 +1,8 @@
 """Legal IR → LLVM IR text for the BPF target. Nothing here needs LLVM.
 
 A symbol's name says what it is: `fn:` a function, `map:` a map, `value:` its only value, `rodata:`
-an offset in the constants. There is no inline assembly but the empty one: LLVM as llvmlite builds it
-has no BPF assembler and would end the process.
+an offset in the constants. There is no inline assembly but the empty one: LLVM as llvmlite builds
+it has no BPF assembler and would end the process.
 """
 
 from __future__ import annotations
@@ -223,8 +223,8 @@ class FunctionText:
 def _steady(function: Function, made: dict[Value, Instr]) -> set[Value]:
     """Values that a comparison bounds: LLVM must compare the register that it uses afterwards.
 
-    It makes `zext (trunc x)` twice, for the comparison in 32 bits and for the use in 64, and then the
-    verifier sees no connection. Empty inline assembly is what LLVM cannot look through.
+    It makes `zext (trunc x)` twice, for the comparison in 32 bits and for the use in 64, and then
+    the verifier sees no connection. Empty inline assembly is what LLVM cannot look through.
     """
     tests = [i for i in function.instructions() if i.op in ("ult", "ule", "eq")]
     compared = {i.args[0] for i in tests if (limit := made.get(i.args[1])) and limit.op == "const"}

@@ -264,7 +264,7 @@ class Program:
 
 @dataclass(slots=True)
 class Artifact:
-    """Everything a run needs. `backends.elf` turns it into an object that libbpf loads, and back."""
+    """Everything a run needs. `backends.elf` makes it an object that libbpf loads, and back."""
 
     programs: list[Program]
     functions: dict[str, CodeFunction]

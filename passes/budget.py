@@ -1,8 +1,9 @@
 """Refuses a script that the kernel would refuse for its size, and says which one it is.
 
 Branches reach 32767 instructions, and LLVM ends the process where one would have to go further, so
-that is the limit of a function. All functions together may have a million instructions, which is what
-the verifier looks at (BPF_COMPLEXITY_LIMIT_INSNS). The estimate is within a third. Cost: linear.
+that is the limit of a function. All functions together may have a million instructions, which is
+what the verifier looks at (BPF_COMPLEXITY_LIMIT_INSNS). The estimate is within a third. Cost:
+linear.
 """
 
 from __future__ import annotations

@@ -77,7 +77,9 @@ def _drop_unused(module: Module) -> None:
     todo = list(used)
     while todo:
         blocks = Graph(functions[todo.pop()]).order
-        called = {str(i.attrs["function"]) for b in blocks for i in b.instrs if "function" in i.attrs}
+        called = {
+            str(i.attrs["function"]) for b in blocks for i in b.instrs if "function" in i.attrs
+        }
         todo += called - used
         used |= called
     module.functions = [f for f in module.functions if f.name in used]

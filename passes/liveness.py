@@ -1,7 +1,7 @@
 """Which values are needed later, at the start of each block: backward data flow.
 
-Sets are bits of integers. What is made again wherever it is used (FREE) does not count. Cost: blocks
-times values / 64, times the depth of loops.
+Sets are bits of integers. What is made again wherever it is used (FREE) does not count. Cost:
+blocks times values / 64, times the depth of loops.
 """
 
 from __future__ import annotations

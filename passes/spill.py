@@ -3,10 +3,10 @@
     %a = load …; … (50 more) …; store %r, %a {off=8}
     →  %s = slot {size=8}; %a = load …; store %s, %a; … ; %b = load %s; store %r, %b {off=8}
 
-Registers outlive no call but four, and what a code generator spills is stack, of which there are 512
-bytes. Slots may leave the stack (see `stack_slots`), and by then LLVM cannot say what it spills.
-Where more than LIMIT values are live, the integers whose next use is farthest away (Belady) go to
-slots. Cost: that of liveness for each place that has too many.
+Registers outlive no call but four, and what a code generator spills is stack, of which there are
+512 bytes. Slots may leave the stack (see `stack_slots`), and by then LLVM cannot say what it
+spills. Where more than LIMIT values are live, the integers whose next use is farthest away (Belady)
+go to slots. Cost: that of liveness for each place that has too many.
 """
 
 from __future__ import annotations

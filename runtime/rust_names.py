@@ -10,7 +10,29 @@ from collections.abc import Callable
 _BASIC = dict(
     zip(
         "abcdefhijlmnopstuvxyz",
-        ["i8", "bool", "char", "f64", "str", "f32", "u8", "isize", "usize", "i32", "u32", "i128", "u128", "_", "i16", "u16", "()", "...", "i64", "u64", "!"],
+        [
+            "i8",
+            "bool",
+            "char",
+            "f64",
+            "str",
+            "f32",
+            "u8",
+            "isize",
+            "usize",
+            "i32",
+            "u32",
+            "i128",
+            "u128",
+            "_",
+            "i16",
+            "u16",
+            "()",
+            "...",
+            "i64",
+            "u64",
+            "!",
+        ],
         strict=True,
     )
 )

@@ -154,7 +154,7 @@ class Expressions:
                   for i, e in enumerate(k.of) if e == kind]  # fmt: skip
         found += [f"{name}.{f}" for s in self.scopes for name, k in s.items() if k.name == "record"
                   for f, e in zip(k.fields, k.of, strict=True) if e == kind]  # fmt: skip
-        maps = [m for m in self.maps if (m.value or m.aggregate in READABLE and INT) == kind]
+        maps = [m for m in self.maps if (m.value or (m.aggregate in READABLE and INT)) == kind]
         if maps and (not found or self.chance(40)):
             return self.element(self.r.choice(maps), depth - 1)
         return self.r.choice(found) if found else None

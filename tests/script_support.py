@@ -6,8 +6,8 @@ from functools import cache
 
 from script_strategies import POSITIONAL
 
-from bpfscript.driver import compile
 from bpfscript.diagnostics import Source
+from bpfscript.driver import compile
 from bpfscript.frontend.typed import Options
 from bpfscript.manifest import Artifact, Event, MapDef
 from bpfscript.runtime.live_target import LiveTarget

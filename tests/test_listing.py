@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from resolving import machine
 
 from bpfscript.btf import Btf
 from bpfscript.diagnostics import ScriptError, Source
@@ -12,7 +13,6 @@ from bpfscript.frontend.parser import parse
 from bpfscript.frontend.typed import Options
 from bpfscript.listing import Listing
 from bpfscript.target import MachineError, RecordedTarget, Target, UsdtProbe
-from resolving import machine
 
 BTF = Path("/sys/kernel/btf/vmlinux")
 MARKERS = [
