@@ -9,9 +9,11 @@ from bpfscript.frontend.layout import Chain, Choice, Doc, List, Row, Style, flat
 from bpfscript.frontend.lexer import TYPED
 from bpfscript.frontend.nodes import Expr
 from bpfscript.frontend.printer import COMPOUND, type_text
+from bpfscript.frontend.tree import PRECEDENCE
 
 COMPARISONS = ("==", "!=", "<", ">", "<=", ">=")
 LOGICAL = ("&&", "||")
+LONG = 16  # operators in a row
 # Without parentheses where a condition stands; everything else has them.
 PLAIN = (
     nodes.Integer | nodes.StringLiteral | nodes.Boolean | nodes.Identifier | nodes.Variable
@@ -138,19 +140,28 @@ class Expressions:
                 return Row(("comptime ", self.operand(node.operand)))
 
     def _chain(self, node: nodes.Binary) -> Chain:
-        """`a && b && c` is one chain, and so is `||`; comparisons in it need no parentheses."""
-        operands: list[Doc] = []
-        left: Expr = node
-        while (
-            isinstance(left, nodes.Binary)
-            and left.op == node.op
-            and (left is node or node.op in LOGICAL)
-        ):
-            operands.append(self._side(node, left.right))
-            left = left.left
-        operands.append(self._side(node, left))
-        return Chain(tuple(reversed(operands)), node.op)
+        """`a && b && c` is one chain, and so is `||`; comparisons in it need no parentheses.
 
-    def _side(self, whole: nodes.Binary, node: Expr) -> Doc:
-        is_comparison = isinstance(node, nodes.Binary) and node.op in COMPARISONS
-        return self.of(node) if is_comparison and whole.op in LOGICAL else self.operand(node)
+        A long sum has none: each would be a level of nesting, of which there may be only so many.
+        """
+        spine = [node]
+        while isinstance(left := spine[-1].left, nodes.Binary):
+            spine.append(left)
+        long = len(spine) > LONG
+        operands, inner = [self.operand(left)], None
+        while spine:
+            outer = spine.pop()
+            if inner and not (inner.op == outer.op and (long or outer.op in LOGICAL)):
+                made: Doc = Chain(tuple(operands), inner.op)
+                is_read_so = long and PRECEDENCE[inner.op] >= PRECEDENCE[outer.op]
+                plain = is_read_so or _is_test(outer, inner)
+                operands = [made if plain else Row(("(", made, ")"))]
+            right = outer.right
+            operands.append(self.of(right) if _is_test(outer, right) else self.operand(right))
+            inner = outer
+        return Chain(tuple(operands), node.op)
+
+
+def _is_test(outer: nodes.Binary, node: Expr) -> bool:
+    """A comparison as part of a condition."""
+    return outer.op in LOGICAL and isinstance(node, nodes.Binary) and node.op in COMPARISONS

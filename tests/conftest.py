@@ -25,6 +25,7 @@ REQUIREMENTS = {
     "root": lambda: os.geteuid() == 0,
     "btf": lambda: os.access("/sys/kernel/btf/vmlinux", os.R_OK),
     "tracefs": lambda: os.access("/sys/kernel/tracing/events", os.R_OK),
+    "kprobe": lambda: os.access("/sys/bus/event_source/devices/kprobe", os.R_OK),
     "bpftrace": lambda: shutil.which("bpftrace") is not None,
     "bpftool": lambda: shutil.which("bpftool") is not None,
     "cc": lambda: shutil.which("cc") is not None,

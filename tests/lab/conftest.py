@@ -1,0 +1,62 @@
+"""Scripts traced in one process: in the lab's guest a start of the tool takes 20 s, a script one."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import pytest
+
+from bpfscript import driver
+from bpfscript.diagnostics import Source
+from bpfscript.frontend.typed import Options
+from bpfscript.runtime.live_target import LiveTarget
+from bpfscript.runtime.session import Session
+from bpfscript.runtime.symbols import Symbols
+from bpfscript.runtime.text import TextPrinter
+
+Trace = Callable[..., list[str]]
+
+
+@pytest.fixture(scope="session")
+def machine() -> LiveTarget:
+    return LiveTarget()
+
+
+@pytest.fixture
+def trace(machine: LiveTarget) -> Trace:
+    """`trace(script, work)`: the lines that are printed when `work()` runs under the script.
+
+    `$1` is the thread that works, and does nothing else. words: `$2`, … pid: like `-p`. without:
+    features to do without.
+    """
+
+    def run(
+        script: str,
+        work: Callable[[], object],
+        *words: object,
+        pid: int | None = None,
+        without: Iterable[str] = (),
+    ) -> list[str]:
+        worker = ThreadPoolExecutor(1)
+        thread = worker.submit(threading.get_native_id).result()
+        options = Options(positional=tuple(map(str, (thread, *words))), pid=pid, unsafe=True)
+        artifact = driver.compile(Source("lab.bt", script), machine, options, verify=True).artifact
+        out = io.BytesIO()
+        features = machine.features.without(frozenset(without))
+        with worker, closing(Symbols(artifact.manifest.settings)) as symbols:
+            printer = TextPrinter(artifact.manifest, out, sys.stderr, symbols, quiet=True)
+            session = Session(artifact, printer, pid=pid, features=features, signals=False)
+            with session:
+                session.load()
+                session.attach()
+                worker.submit(work).result()
+                session.stop()
+                session.run()
+        return [line for line in out.getvalue().decode().splitlines() if line]
+
+    return run
