@@ -22,6 +22,7 @@ from . import nodes
 from .body import Body, is_scalar, is_signed, unsupported
 from .locations import Location, locate, read, remote_pointer
 from .lower_builtins import BUILTINS, argument_number, numbered_argument, symbol
+from .lower_compare import memcmp
 from .lower_expressions import assign, lower, lower_as, map_key, value_type
 from .lower_statements import leave
 from .lower_text import TEXTS
@@ -412,6 +413,7 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "strftime": _strftime,
     "nsecs": _nsecs,
     "signal": _signal,
+    "memcmp": memcmp,
     "is_err": _is_err,
     "debugf": _debugf,
     **TEXTS,

@@ -7,6 +7,7 @@ from bpfscript.target import matches
 from .attach_points import MalformedError, integer, is_number
 from .resolve_base import Match, Point, Search, near
 
+KERNEL = "vmlinux"  # what scripts call the kernel itself where a module may stand
 HIDDEN = ("__ftrace_invalid_address__",)
 
 
@@ -32,10 +33,10 @@ def rawtracepoint(point: Point, search: Search) -> list[Match]:
     *module, event = point.parts
     if not event:
         return search.error(point, "rawtracepoint should be attached to a function")
-    if module and not matches(module[0], "vmlinux"):
+    if module and not matches(module[0], KERNEL):
         return search.none(point, ":".join(point.parts))
     found = [
-        Match(point, point.attach(point.name("vmlinux", name), target=name), ("", name))
+        Match(point, point.attach(point.name(KERNEL, name), target=name), ("", name))
         for name in search.target.raw_tracepoints(event)
     ]
     return found or search.none(point, ":".join(point.parts))
@@ -62,9 +63,9 @@ def kprobe(point: Point, search: Search) -> list[Match]:
         hint = "this kernel has no kprobes (CONFIG_KPROBES)"
         return search.none(point, _target(module, function), hint)
     found = [
-        _kprobe(point, owner if module else "", name, offset)
+        _kprobe(point, (owner or KERNEL) if module else "", name, offset)
         for owner, name in search.target.kernel_functions(function)
-        if (not module or matches(module, owner or "vmlinux")) and _visible(name)
+        if (not module or matches(module, owner or KERNEL)) and _visible(name)
     ]
     if "*" not in module + function:
         found = found[:1]  # one name in several modules: the kernel attaches to the first
@@ -72,8 +73,9 @@ def kprobe(point: Point, search: Search) -> list[Match]:
 
 
 def _kprobe(point: Point, module: str, function: str, offset: int) -> Match:
-    target = _target(module, function)
-    name = point.name(f"{target}+{offset}" if offset else target)
+    shown = _target(module, function)
+    name = point.name(f"{shown}+{offset}" if offset else shown)
+    target = function if module == KERNEL else shown
     return Match(point, point.attach(name, target=target, offset=offset))
 
 
@@ -90,7 +92,7 @@ def _untraceable(
     if "*" in what:
         return []
     known = search.target.kernel_functions("*")
-    if module not in ("", "vmlinux") and all(owner != module for owner, _ in known):
+    if module not in ("", KERNEL) and all(owner != module for owner, _ in known):
         message = f"specified module {module} in probe {point.name(what)} is not loaded."
         search.error(point, message)
     elif search.options.unsafe:

@@ -42,7 +42,8 @@ from .sys import (
 )
 
 RUN_ONCE = ("begin", "end", "self", "test", "bench")  # run by BPF_PROG_TEST_RUN
-LAST_FIRST = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")  # the kernel runs those so
+# What the kernel runs last to first. Not kretprobes: returning unwinds what entering has wound.
+LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt")
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}

@@ -111,13 +111,15 @@ class TestKprobes:
     def test_names(self) -> None:
         assert names("k:vfs_* { }") == ["kprobe:vfs_read", "kprobe:vfs_write"]
         assert names("k:ext4:ext4_* { }") == ["kprobe:ext4:ext4_sync"]
+        assert names("k:vml*:vfs_read { }") == ["kprobe:vmlinux:vfs_read"]
         assert names("kr:vfs_read { }") == ["kretprobe:vfs_read"]
         assert names("k:vfs_read+0x10 { }") == ["kprobe:vfs_read+16"]
 
     def test_attachment(self) -> None:
-        (instance,) = resolved("k:vfs_read+16, k:ext4:ext4_sync { }")
+        (instance,) = resolved("k:vfs_read+16, k:vmlinux:vfs_write, k:ext4:ext4_sync { }")
         assert [(a.target, a.offset) for a in instance.attachments] == [
             ("vfs_read", 16),
+            ("vfs_write", 0),
             ("ext4:ext4_sync", 0),
         ]
 

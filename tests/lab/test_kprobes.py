@@ -100,10 +100,8 @@ def test_inside_a_function(trace: Trace, file: int) -> None:
 
 
 def test_a_function_of_a_named_module(trace: Trace, file: int) -> None:
-    lines = trace(
-        "k:vmlinux:vfs_read /tid == $1/ { print(probe); }", lambda: os.read(file, 1), PID
-    )
-    assert lines == ["kprobe:vmlinux:vfs_read"]
+    script = "k:vmlinux:vfs_read /tid == $1/ { print(probe); }"
+    assert trace(script, lambda: os.read(file, 1)) == ["kprobe:vmlinux:vfs_read"]
 
 
 def test_structures_behind_arguments(trace: Trace, file: int) -> None:
