@@ -1,4 +1,4 @@
-"""Scripts traced in one process: in the lab's guest a start of the tool takes 20 s, a script one."""
+"""Scripts traced in one process: in the guest a start of the tool takes 20 s, a script one."""
 
 from __future__ import annotations
 
