@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 
-.PHONY: trace test check bench conformance clean
+.PHONY: trace test check bench conformance lab clean
 
 trace: $(STAMP) tracefs  ## count system calls for three seconds with the lab's first script
 	$(BIN)/bpfscript -e 'tracepoint:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:3 { exit(); }'
@@ -24,6 +24,10 @@ conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts 
 
 bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
 	$(BIN)/python -m conformance.bench
+
+lab: $(DEV)  ## tests of what this kernel may lack, in a guest with a kernel of its own
+	lab/setup.sh
+	PYTHONDONTWRITEBYTECODE=1 lab/run -- $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq python3-venv)
