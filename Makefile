@@ -4,14 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
+KERNELS := 6.1 6.12 7
+GUEST  := PYTHONDONTWRITEBYTECODE=1 lab/run
+GUEST_TESTS := $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
 
 .PHONY: trace test check bench conformance lab clean
 
 trace: $(STAMP) tracefs  ## count system calls for three seconds with the lab's first script
 	$(BIN)/bpfscript -e 'tracepoint:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:3 { exit(); }'
 
-test: check conformance/.upstream/bpftrace tracefs  ## check, then all tests
+test: check conformance/.upstream/bpftrace tracefs lab/.cache/6.12/vmlinux  ## check, then all tests
 	$(BIN)/pytest
+	$(GUEST) -k 6.12 -- $(GUEST_TESTS) -m short
 
 check: $(DEV)  ## lint, types, layers
 	$(BIN)/ruff check .
@@ -25,9 +29,14 @@ conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts 
 bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
 	$(BIN)/python -m conformance.bench
 
-lab: $(DEV)  ## tests of what this kernel may lack, in a guest with a kernel of its own
-	lab/setup.sh
-	PYTHONDONTWRITEBYTECODE=1 lab/run -- $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
+lab: $(KERNELS:%=lab-%)  ## the kernel tests in guests with other kernels, one boot each
+
+.PHONY: $(KERNELS:%=lab-%)
+$(KERNELS:%=lab-%): lab-%: $(DEV) conformance/.upstream/bpftrace lab/.cache/%/vmlinux
+	$(GUEST) -k $* -- $(GUEST_TESTS)
+
+lab/.cache/%/vmlinux: | $(DEV)
+	lab/setup.sh $*
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq python3-venv)

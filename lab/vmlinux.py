@@ -14,6 +14,7 @@ import zlib
 from pathlib import Path
 
 SECTOR = 512
+PROGRAMS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x02\x21\x4c\x18": "lz4"}  # by magic number
 
 
 def payload(image: bytes) -> bytes:
@@ -25,10 +26,11 @@ def payload(image: bytes) -> bytes:
 
 def decompressed(data: bytes) -> bytes:
     """Raises SystemExit for a compression that distributions do not use."""
-    if data.startswith(b"\x28\xb5\x2f\xfd"):
-        return subprocess.run(
-            ["zstd", "-dcq"], input=data[:-4], stdout=subprocess.PIPE, check=True
-        ).stdout
+    for magic, tool in PROGRAMS.items():
+        if data.startswith(magic):
+            return subprocess.run(
+                [tool, "-dcq"], input=data[:-4], stdout=subprocess.PIPE, check=True
+            ).stdout
     if data.startswith(b"\xfd7zXZ\0"):
         return lzma.decompress(data[:-4])
     if data.startswith(b"\x1f\x8b"):

@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "kernel: enters the kernel; must not leak descriptors")
+    config.addinivalue_line("markers", "short: of those in a guest, what every run has time for")
     config.addinivalue_line("markers", "requires(*names): skip where one of them is missing")
 
 

@@ -31,6 +31,7 @@ def nap() -> None:
     time.sleep(0.001)
 
 
+@pytest.mark.short
 @ways
 def test_arguments_and_return_values(trace: Trace, file: int, without: frozenset[str]) -> None:
     script = """
@@ -43,6 +44,7 @@ def test_arguments_and_return_values(trace: Trace, file: int, without: frozenset
     ]
 
 
+@pytest.mark.short
 @ways
 def test_blocks_on_one_function_run_in_the_scripts_order(
     trace: Trace, file: int, without: frozenset[str]
@@ -58,6 +60,7 @@ def test_blocks_on_one_function_run_in_the_scripts_order(
     assert lines == ["1", "2", "3", "4", "5"]
 
 
+@pytest.mark.short
 @ways
 def test_matches_of_a_wildcard_tell_who_they_are(
     trace: Trace, file: int, without: frozenset[str]
@@ -89,6 +92,7 @@ def test_many_functions_are_one_link(trace: Trace, file: int) -> None:
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.short
 def test_inside_a_function(trace: Trace, file: int) -> None:
     with open("/proc/kallsyms") as symbols:
         address = next(line.split()[0] for line in symbols if line.endswith(" vfs_read\n"))
