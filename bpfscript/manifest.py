@@ -12,6 +12,8 @@ from enum import IntEnum
 from bpfscript.diagnostics import Span
 from bpfscript.types import Field, Stack, Symbol, Type, parts
 
+ERRORS = ("runtime_error", "helper_error")  # kinds of events
+STEERING = ("exit", "clear", "zero", "print_map", "print_element", *ERRORS)  # see Event.steers
 EVENT_HEADER = 8  # bytes before the first field of a ring-buffer record: uint64 event number
 PRESENT = 8  # bytes after each value of a map with `labels`, not zero once the entry exists
 
@@ -68,7 +70,8 @@ class MapDef:
 
     `key` is None for a scalar (`@x`), whose one entry has the uint32 key 0. With `labels` the map
     is an array: slot i stands for the key labels[i], and each value is followed by a uint64 that is
-    non-zero once the entry exists. `declared`: it came from `let @x = hash(n)`.
+    non-zero once the entry exists. Those of `.lost` are the programs it counts for. `declared`: it
+    came from `let @x = hash(n)`.
     """
 
     name: str
@@ -91,7 +94,8 @@ class Internal:
     """Names of the maps that are not the script's."""
 
     EVENTS = ".events"  # RINGBUF: records of `Event`s
-    LOST = ".lost"  # PERCPU_ARRAY, one uint64: records that found the ring full
+    CONTROL = ".control"  # RINGBUF: records of those that steer
+    LOST = ".lost"  # PERCPU_ARRAY of uint64: records that found a ring full, by `labels`
     SCRATCH = ".scratch"  # PERCPU_ARRAY, one value: what does not fit the BPF stack
     RODATA = ".rodata"  # ARRAY, one value: `Artifact.rodata`, frozen
     GLOBALS = ".globals"  # ARRAY, one value: what only the run knows, see GLOBALS_LAYOUT
@@ -149,7 +153,11 @@ class ProbeInfo:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A record in the ring: uint64 index of this event, then the fields.
+    """A record in a ring: uint64 index of this event, then the fields.
+
+    Records that steer have a ring of their own, so that no flood of others can lose them. They end
+    with a uint64: how far programs had filled the other ring, in bytes since the start. What lies
+    before it there comes first.
 
     kind          fields                       text, more
     printf        the arguments                the format
@@ -176,6 +184,11 @@ class Event:
     divisor: int = 0
     helper: str = ""
     place: Place | None = None
+
+    @property
+    def steers(self) -> bool:
+        """Whether the run depends on it: it must not be lost."""
+        return self.kind in STEERING
 
 
 @dataclass(frozen=True, slots=True)

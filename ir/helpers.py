@@ -56,6 +56,7 @@ HELPERS: dict[str, Helper] = {
     "ringbuf_reserve": Helper(131, 3, "ring?"),
     "ringbuf_submit": Helper(132, 2),
     "ringbuf_discard": Helper(133, 2),
+    "ringbuf_query": Helper(134, 2, writes=False),
     "get_current_task_btf": Helper(158, 0, "task", pure=True, writes=False),
     "for_each_map_elem": Helper(164, 4),
     "snprintf": Helper(165, 5),

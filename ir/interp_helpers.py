@@ -162,6 +162,7 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "ringbuf_reserve": _reserve,
     "ringbuf_submit": _submit,
     "ringbuf_discard": lambda run, record, flags: 0,
+    "ringbuf_query": lambda run, ring, what: 0,  # an empty ring
     "strncmp": _strncmp,
     "send_signal": _effect("send_signal"),
     "send_signal_thread": _effect("send_signal_thread"),

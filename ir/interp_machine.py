@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bpfscript.arch import ARCHES
 from bpfscript.ir.core import Entry, Module
 from bpfscript.ir.interp_maps import MapStore
-from bpfscript.manifest import Internal
+from bpfscript.manifest import ERRORS, Internal
 
 REGISTER_FILE = 0xFFFF_C900_0000_3F58  # address of a system call's struct pt_regs
 
@@ -141,14 +141,20 @@ def outcome(module: Module, machine: Machine) -> Outcome:
     kinds = [module.events[int.from_bytes(e[:8], "little")].kind for e in machine.events]
     pairs = list(zip(kinds, machine.events, strict=True))
     lost = machine.maps.get(Internal.LOST)
-    counted = lost.values(bytes(4)) if lost else []
+    slots = range(lost.definition.max_entries) if lost else ()
+    counted = [region for n in slots if lost for region in lost.values(n.to_bytes(4, "little"))]
     return Outcome(
-        events=tuple(e for k, e in pairs if k not in ("runtime_error", "helper_error")),
+        events=tuple(_fields(module, e) for k, e in pairs if k not in ERRORS),
         errors=machine.errors + kinds.count("runtime_error"),
         lost=machine.lost + sum(int.from_bytes(r.data, "little") for r in counted),
         maps={n: m.contents() for n, m in machine.maps.items() if n.startswith("@")},
         effects=tuple(machine.effects),
     )
+
+
+def _fields(module: Module, record: bytes) -> bytes:
+    """Without what only legal IR adds: a position at the end of a record that steers."""
+    return record[: module.events[int.from_bytes(record[:8], "little")].size]
 
 
 def _words(*values: int) -> bytes:

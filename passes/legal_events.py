@@ -2,6 +2,8 @@
 
 emit %v {event=3}  →  %r = call ring_reserve …; branch is_null %r, lost, fill
                       fill: store %r, 3; store %r, %v {off=8}; call ringbuf_submit
+
+What steers the run goes into a ring of its own, see `manifest.Event`.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from collections.abc import Callable, Sequence
 from bpfscript.diagnostics import CompilerBug, Span
 from bpfscript.ir.core import Instr, Value
 from bpfscript.ir.types import I32, I
-from bpfscript.manifest import EVENT_HEADER, Event, Internal, MapType, Place
+from bpfscript.manifest import ERRORS, EVENT_HEADER, Event, Internal, MapType, Place
 from bpfscript.types import INT32
 
 from .code import Code
 
 RING_SIZE = 1 << 18  # bytes; user space may choose another before it creates the map
+CONTROL_SIZE = 1 << 16  # bytes; errors take at most half of it, and exit() always finds room
+POSITION = 8  # bytes after a record that steers
+UNREAD, PRODUCER_POSITION = 0, 3  # BPF_RB_AVAIL_DATA, BPF_RB_PROD_POS, include/uapi/linux/bpf.h
 DIVIDE = (
     "Divide or modulo by 0 detected. This can lead to unexpected results. "
     "1 is being used as the result."
@@ -37,12 +42,23 @@ def emit(code: Code, instr: Instr) -> None:
 
 
 def send(code: Code, index: int, values: Sequence[Value]) -> None:
-    """Reserve a record, fill it, submit it; a full ring counts in `.lost`."""
+    """Reserve a record, fill it, submit it; where there is no room, `.lost` counts."""
     event = code.module.events[index]
-    code.internal_map(Internal.EVENTS, MapType.RINGBUF, 0, RING_SIZE)
-    ring = code.value("map_ptr", map=Internal.EVENTS)
-    record = code.call("ringbuf_reserve", ring, code.const(event.size), code.const(0))
     lost, fill, sent = code.block("lost"), code.block("fill"), code.block("sent")
+    name, size, position = Internal.EVENTS, RING_SIZE, None
+    if event.steers:
+        position = _position(code)
+        name, size = Internal.CONTROL, CONTROL_SIZE
+    code.internal_map(name, MapType.RINGBUF, 0, size)
+    ring = code.value("map_ptr", map=name)
+    if event.steers and event.kind != "exit":
+        limit = size // 2 if event.kind in ERRORS else size - size // 8
+        used = code.call("ringbuf_query", ring, code.const(UNREAD))
+        room = code.block("room")
+        code.branch(code.op("ult", used, limit), room, lost)
+        code.at(room)
+    length = event.size + POSITION if position else event.size
+    record = code.call("ringbuf_reserve", ring, code.const(length), code.const(0))
     code.branch(code.value("is_null", record), lost, fill)
     code.at(lost)
     _count_lost(code)
@@ -51,14 +67,37 @@ def send(code: Code, index: int, values: Sequence[Value]) -> None:
     code.at(fill)
     code.store(record, code.const(index))
     write_fields(code, record, values, event.offsets, _sizes(event), EVENT_HEADER, event.size)
+    if position:
+        code.store(record, position, event.size)
     code.call("ringbuf_submit", record, code.const(0))
     code.jump(sent)
     code.at(sent)
 
 
+def _position(code: Code) -> Value:
+    """How far the ring of events is filled: all that was sent before lies before it."""
+    if all(event.steers for event in code.module.events):
+        return code.const(0)
+    code.internal_map(Internal.EVENTS, MapType.RINGBUF, 0, RING_SIZE)
+    ring = code.value("map_ptr", map=Internal.EVENTS)
+    return code.call("ringbuf_query", ring, code.const(PRODUCER_POSITION))
+
+
+def _program(code: Code) -> str:
+    """The program that this function is or belongs to."""
+    name = code.function.name
+    owners = [f.name for f in code.module.functions if f.entry and name.startswith(f.name)]
+    return max(owners, key=len, default=name)
+
+
 def _count_lost(code: Code) -> None:
     code.internal_map(Internal.LOST, MapType.PERCPU_ARRAY, 8)
-    counter = code.lookup(Internal.LOST, code.index_key(0))
+    map, program = code.module.maps[Internal.LOST], _program(code)
+    labels = map.labels or ()
+    if program not in labels:
+        map.labels = labels = (*labels, program)
+        map.max_entries = len(labels)
+    counter = code.lookup(Internal.LOST, code.index_key(labels.index(program)))
 
     def count() -> None:
         code.store(counter, code.add(code.load(counter, I(64)), 1))

@@ -8,7 +8,7 @@ import mmap
 import os
 from dataclasses import replace
 
-from bpfscript.manifest import Internal, MapDef, MapType, Settings
+from bpfscript.manifest import Internal, Manifest, MapDef, MapType
 from bpfscript.types import Int, String
 
 from .errors import BpfError
@@ -22,6 +22,9 @@ F_RDONLY_PROG = 1 << 7
 
 _PREALLOCATED = 1 << 20  # bytes: more than this is allocated entry by entry
 _CHUNK = 1 << 20  # bytes of values asked for in one batch
+# bytes of the ring of events: at least, for probes that run seldom, and for others
+_RING_LEAST, _RING_SLOW, _RING_FAST = 1 << 18, 1 << 22, 1 << 25
+_SELDOM = {"begin", "end", "self", "interval", "test", "bench"}  # kinds of probes
 _PRESENCE = 8  # bytes: the uint64 after each value of a map with labels
 _HASHES = (MapType.HASH, MapType.PERCPU_HASH)
 _UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, 524)  # 524: the kernel's own ENOTSUPP
@@ -172,15 +175,11 @@ class Map:
         return [values[at : at + size] for at in stops]
 
 
-def create_map(
-    definition: MapDef, settings: Settings, cpus: int, kernel: Kernel, rodata: bytes = b""
-) -> Map:
+def create_map(definition: MapDef, cpus: int, kernel: Kernel, rodata: bytes = b"") -> Map:
     """Make a map. cpus: number of possible ones. rodata: what `.rodata` holds."""
     flags, size = definition.flags, definition.value_size * (cpus if definition.per_cpu else 1)
     if definition.kind in _HASHES and size * definition.max_entries > _PREALLOCATED:
         flags |= F_NO_PREALLOC
-    if definition.kind is MapType.RINGBUF:
-        definition = replace(definition, max_entries=ring_size(settings))
     if definition.name == Internal.RODATA:
         flags |= F_RDONLY_PROG
     attr = MapCreate(
@@ -199,13 +198,17 @@ def create_map(
     return made
 
 
-def ring_size(settings: Settings) -> int:
-    """Bytes of the ring: `perf_rb_pages`, or a thousandth of the free memory within bounds."""
-    wanted = settings.perf_rb_pages * mmap.PAGESIZE
+def sized(definition: MapDef, manifest: Manifest) -> MapDef:
+    """The same map, the ring of events as large as this machine and the script want it."""
+    if definition.name != Internal.EVENTS:
+        return definition
+    wanted = manifest.settings.perf_rb_pages * mmap.PAGESIZE
     if not wanted:
+        kinds = {place.kind for info in manifest.probes for place in info.attachments}
         free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
-        wanted = min(max(free >> 10, 1 << 18), 1 << 23)
-    return 1 << (wanted - 1).bit_length()
+        most = _RING_SLOW if kinds <= _SELDOM else _RING_FAST
+        wanted = max(min(free >> 8, most), _RING_LEAST)
+    return replace(definition, max_entries=1 << (wanted - 1).bit_length())
 
 
 def kernel_name(name: str) -> bytes:

@@ -19,6 +19,8 @@ from bpfscript.types import Aggregate, String
 from .messages import Messages, coloured, helper_message
 from .names import local_time
 from .printf import formatter
+from .printf_runs import ShowRun
+from .ringbuf import Run
 from .sink import Buffering, Sink
 from .symbols import Symbols
 from .tables import Entry, Table
@@ -53,6 +55,7 @@ class Printer(ABC):
         self.messages = Messages(stderr, coloured(self.terminal, stderr.isatty()))
         self.texts, self.values = self.shapes()
         self._handlers: dict[int, tuple[Event, Handler]] = {}  # by identity
+        self._shows: dict[int, tuple[Event, ShowRun | None]] = {}
         self._tables: dict[str, Table] = {}
 
     @abstractmethod
@@ -67,6 +70,27 @@ class Printer(ABC):
         if known is None:
             known = self._handlers[id(event)] = event, self._handler(event)
         known[1](data)
+
+    def run(self, event: Event, run: Run) -> None:
+        """Records of one event, in a row."""
+        if run.number > 1 and (show := self._runs(event)):
+            self.sink.write(show(run))
+        else:
+            for data in run.records():
+                self.event(event, data)
+
+    def shown(self, text: memoryview) -> None:
+        """What native code made of events."""
+        self.sink.write_bytes(text)
+
+    def _runs(self, event: Event) -> ShowRun | None:
+        if id(event) not in self._shows:
+            self._shows[id(event)] = event, self.runs(event)
+        return self._shows[id(event)][1]
+
+    def runs(self, event: Event) -> ShowRun | None:
+        """What shows many records of an event together, if that can be done."""
+        return None
 
     def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
         """A map's contents. A scalar without entry shows its zero value."""

@@ -25,7 +25,7 @@ _PREFIX = {"o": "0", "x": "0x", "X": "0X"}
 _CHARACTERS = [bytes([b]).decode("utf-8", "surrogateescape") for b in range(256)]
 
 
-class _Conversion(NamedTuple):
+class Conversion(NamedTuple):
     kind: str
     bits: int
     left: bool
@@ -42,13 +42,10 @@ def formatter(
 
     Raises CompilerBug where conversions and fields do not go together.
     """
-    literals, conversions = _split(text)
-    if len(conversions) != len(fields):
-        raise CompilerBug(f"{len(conversions)} conversions for {len(fields)} fields: {text!r}")
+    literals, shapes = parts(text, fields, values)
     if not fields:
         constant = literals[0]
         return lambda data: constant
-    shapes = [_padded(_shape(c, t, values), c) for c, t in zip(conversions, fields, strict=True)]
     shows = [shape.show for shape in shapes]
     unpack = layout([(o, s.code) for o, s in zip(offsets, shapes, strict=True)]).unpack_from
     template = "%s".join(literal.replace("%", "%%") for literal in literals)
@@ -59,7 +56,16 @@ def formatter(
     return show
 
 
-def _split(text: str) -> tuple[list[str], list[_Conversion]]:
+def parts(text: str, fields: Sequence[Type], values: Values) -> tuple[list[str], list[Shape]]:
+    """The literal texts of a format, and what shows the fields between them."""
+    literals, conversions = split(text)
+    if len(conversions) != len(fields):
+        raise CompilerBug(f"{len(conversions)} conversions for {len(fields)} fields: {text!r}")
+    pairs = zip(conversions, fields, strict=True)
+    return literals, [_padded(_shape(c, t, values), c) for c, t in pairs]
+
+
+def split(text: str) -> tuple[list[str], list[Conversion]]:
     """Literal texts and the conversions between them."""
     literals, conversions, end = [""], [], 0
     for found in _conversions(text):
@@ -69,7 +75,7 @@ def _split(text: str) -> tuple[list[str], list[_Conversion]]:
             literals[-1] += "%"
             continue
         conversions.append(
-            _Conversion(
+            Conversion(
                 kind=found["kind"],
                 bits=_BITS.get(found["length"], 64),
                 left=bool(found["left"]),
@@ -94,7 +100,7 @@ def _conversions(text: str) -> Iterator[re.Match[str]]:
         at = text.find("%", found.end())
 
 
-def _shape(c: _Conversion, t: Type, values: Values) -> Shape:
+def _shape(c: Conversion, t: Type, values: Values) -> Shape:
     match c.kind:
         case "s":
             if c.plus:
@@ -117,27 +123,28 @@ def _shape(c: _Conversion, t: Type, values: Values) -> Shape:
         case "gr":
             return _number(64, False, t, gfp_flags)
         case "d" | "i":
-            return _number(c.bits, True, t, "{:+d}".format if c.plus else str)
+            show = "{:+d}".format if c.plus else str
+            return _number(c.bits, True, t, show, "%+d" if c.plus else "%d")
     digits = ("{:" + c.kind.replace("u", "d") + "}").format
     prefix = _PREFIX.get(c.kind) if c.base else None
     if prefix:
         return _number(c.bits, False, t, lambda v: prefix + digits(v) if v else "0")
-    return _number(c.bits, False, t, digits)
+    return _number(c.bits, False, t, digits, "%" + c.kind.replace("u", "d"))
 
 
-def _number(bits: int, signed: bool, t: Type, show: Show) -> Shape:
+def _number(bits: int, signed: bool, t: Type, show: Show, same: str = "") -> Shape:
     """Reads an integer of type `t` as one of `bits`, as a C conversion would."""
     if t.size * 8 >= bits:  # the low bytes come first
-        return Shape(integer_code(bits // 8, signed), show)
+        return Shape(integer_code(bits // 8, signed), show, same=same)
     narrow = isinstance(t, Int) and t.signed
     code = "B" if isinstance(t, Bool) else integer_code(t.size, narrow)
     if signed or not narrow:
-        return Shape(code, show)
+        return Shape(code, show, same=same)
     mask = (1 << bits) - 1
     return Shape(code, lambda v: show(v & mask))
 
 
-def _padded(shape: Shape, c: _Conversion) -> Shape:
+def _padded(shape: Shape, c: Conversion) -> Shape:
     """With the width of the conversion, in bytes as printf counts."""
     if not c.width:
         return shape
@@ -152,4 +159,6 @@ def _padded(shape: Shape, c: _Conversion) -> Shape:
         text = show(value)
         return pad(text[:head]) + text[head:] if head else pad(text)
 
-    return Shape(shape.code, padded)
+    same = "" if c.zero else shape.same
+    same = same and f"{same[:-1]}{'-' * c.left}{c.width}{same[-1]}"
+    return Shape(shape.code, padded, same=same, steady=shape.steady)

@@ -15,16 +15,18 @@ from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
 from .features import Features
 from .links import LAST_FIRST, RUN_ONCE, Attacher, Link, attach_type, groups, release, stop
-from .maps import Map, create_map
+from .maps import Map, create_map, sized
 from .process import Child, watch
 from .programs import Loader, no_kfunc, run_once
 from .records import Printer, Records
 from .ringbuf import RingBuffer
+from .stream import Drain
 from .sys import AttachType, Kernel, cpus
 from .wait import Waiter
 
 _LOST_EVERY = 1.0  # seconds between looks at the count of lost events
 _GRACE = 0.5  # seconds that a child has if nothing else keeps the run going
+_GATHER = 0.002  # seconds that a busy stream may go unread
 _UNTIL_COMMIT = 0.001  # seconds to wait for a record that a program is still writing
 
 
@@ -37,6 +39,7 @@ class Session:
     kfunc       BTF id of a kernel function by name
     warn        takes the line about each probe that `missing_probes = warn` leaves out
     say         takes a line about each thing that is done
+    native      makes the code that shows events when there are many, see `runtime.stream`
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Session:
         kfunc: Callable[[str], int] = no_kfunc,
         warn: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
+        native: Callable[[], Drain | None] | None = None,
     ) -> None:
         self.artifact, self.printer, self.child = artifact, printer, child
         self.manifest, self.dry_run = artifact.manifest, dry_run
@@ -60,7 +64,7 @@ class Session:
         self.kernel = kernel or Kernel()
         self.features = features or Features(self.kernel)
         self.maps: dict[str, Map] = {}
-        self.records = Records(self.manifest, self.maps, printer, warn)
+        self.records = Records(self.manifest, self.maps, printer, warn, native)
         self._pid, self._kfunc, self._signals = pid, kfunc, signals
         self._programs: dict[str, Fd] = {}
         self._how: dict[str, AttachType] = {}
@@ -92,9 +96,10 @@ class Session:
         """Make maps and programs. Raises BpfError, or VerifierRefused."""
         places = sum(len(info.attachments) for info in self.manifest.probes)
         raise_limits(3 * places + len(self.manifest.maps) + 50)
-        settings, possible = self.manifest.settings, len(cpus("possible"))
+        possible = len(cpus("possible"))
         for definition in self.manifest.maps:
-            made = create_map(definition, settings, possible, self.kernel, self.artifact.rodata)
+            definition = sized(definition, self.manifest)
+            made = create_map(definition, possible, self.kernel, self.artifact.rodata)
             self._stack.callback(made.close)
             self.maps[definition.name] = made
             self.say(f"Created map {definition.name}: {definition.kind.name.lower()}")
@@ -102,11 +107,12 @@ class Session:
             known = {"start": time.clock_gettime_ns(time.CLOCK_BOOTTIME)}
             known["child"] = self.child.pid if self.child else 0
             shared.update(bytes(4), struct.pack("<2Q", *(known[name] for name in GLOBALS_LAYOUT)))
-        if events := self.maps.get(Internal.EVENTS):
-            ring = RingBuffer.open(events.fd, events.definition.max_entries)
-            self.records.ring = ring
-            self._stack.callback(ring.close)
-            self._waiter.add(events.fd.fileno())
+        for name in (Internal.EVENTS, Internal.CONTROL):
+            if opened := self.maps.get(name):
+                ring = RingBuffer.open(opened.fd, opened.definition.max_entries)
+                self.records.open(name, ring)
+                self._stack.callback(ring.close)
+                self._waiter.add(opened.fd.fileno())
         for info in self.manifest.probes:
             self._how[info.program] = attach_type(info, self.features.has)
         loader = Loader(self.artifact, self.maps, self.kernel, self._kfunc)
@@ -167,6 +173,8 @@ class Session:
                 break
             if ready and not progress:
                 time.sleep(_UNTIL_COMMIT)
+            elif self.records.stream and self.records.stream.busy:
+                time.sleep(_GATHER)  # together they cost less, and nobody has to wake us
             due = min(self._counted_at + _LOST_EVERY, end)
             ready = self._waiter.wait(due - time.monotonic())
             self._attend()
@@ -205,8 +213,19 @@ class Session:
         self.printer.end()
         if maps and self.manifest.settings.print_maps_on_exit:
             self.records.print_maps()
+        if self.records.lost and len(self.manifest.probes) > 1:
+            for program, number in self.records.lost_by_program().items():
+                if number:
+                    self.warn(f"{self._name(program)} lost {number} events")
         self.printer.finish(self.records.lost)
         self.printer.flush()
+
+    def _name(self, program: str) -> str:
+        """The probe that a program is, and how many more it stands for."""
+        names = [name for info in self.manifest.probes if info.program == program
+                 for name in info.names]  # fmt: skip
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        return f"{names[0]}{more}" if names else program
 
     def _attach_probe(self, info: ProbeInfo, attacher: Attacher) -> int:
         """Attach one probe's program everywhere; how many of its matches are served."""

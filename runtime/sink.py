@@ -35,6 +35,11 @@ class Sink:
         if self._size > _LIMIT or self._buffering == "none":
             self.flush()
 
+    def write_bytes(self, data: memoryview) -> None:
+        """The same for much that is bytes already; not kept."""
+        self.flush()
+        self._put(data)
+
     def batch_end(self) -> None:
         """The events at hand are handled: what should be seen by now leaves."""
         if self._buffering != "full":
@@ -46,6 +51,9 @@ class Sink:
         data = "".join(self._pieces).encode("utf-8", "surrogateescape")
         self._pieces.clear()
         self._size = 0
+        self._put(data)
+
+    def _put(self, data: bytes | memoryview) -> None:
         try:
             self._stream.write(data)
             self._stream.flush()

@@ -44,11 +44,15 @@ Show = Callable[[Any], str]
 
 class Shape(NamedTuple):
     """code: of the `struct` module, yields exactly one object. head: length of the opening bracket,
-    the first fragment of a composite, which is all that a width of printf reaches."""
+    the first fragment of a composite, which is all that a width of printf reaches. same: the
+    conversion of Python's `%` that shows the object alike, if there is one. steady: the text
+    depends on the object alone."""
 
     code: str
     show: Show
     head: int = 0
+    same: str = ""
+    steady: bool = False
 
 
 _INTEGERS = {1: "b", 2: "h", 4: "i", 8: "q"}
@@ -99,7 +103,9 @@ class Values:
     def shape(self, t: Type) -> Shape:
         match t:
             case Int():
-                return Shape(integer_code(t.size, t.signed), self.integer(t))
+                show = self.integer(t)
+                same = "%d" if show is str else ""
+                return Shape(integer_code(t.size, t.signed), show, same=same)
             case Bool():
                 return Shape("B", lambda v: "true" if v else "false")
             case Pointer():
@@ -117,7 +123,9 @@ class Values:
             case Aggregate():
                 return self._aggregate(t)
         word = self._word(t)
-        return Shape("0s", _null) if word is None else Shape(word.code, self.word(word.show))
+        if word is None:
+            return Shape("0s", _null)
+        return Shape(word.code, self.word(word.show), steady=isinstance(t, String))
 
     # What JSON does differently
 
@@ -180,7 +188,7 @@ class Values:
 
     def _field(self, field: Field) -> Callable[[bytes], str]:
         """Shows a field of a struct's bytes: fields of unions overlap, so each reads for itself."""
-        code, show, _ = self.shape(field.type)
+        code, show, *_ = self.shape(field.type)
         if not field.bits:
             unpack, offset = struct.Struct("<" + code).unpack_from, field.offset
             return lambda raw: show(unpack(raw, offset)[0])

@@ -11,7 +11,7 @@ from bpfscript.ir.core import Entry, Function, Instr, Module, Value
 from bpfscript.ir.reader import read_module
 from bpfscript.ir.types import MAP
 from bpfscript.ir.verify import verify
-from bpfscript.manifest import Artifact, MapDef, MapType, ProbeInfo, ProgramType, Settings
+from bpfscript.manifest import Artifact, MapDef, MapType, ProbeInfo, ProgramType
 from bpfscript.runtime.maps import create_map
 from bpfscript.runtime.programs import Loader
 from bpfscript.runtime.sys import Cmd, Kernel, ProgTestRun, address, buffer_of
@@ -65,7 +65,7 @@ def run(artifact: Artifact, context: bytes = bytes(64), runs: int = 1) -> dict[s
     with ExitStack() as stack:
         maps = {}
         for definition in artifact.manifest.maps:
-            made = create_map(definition, Settings(), _cpus(), kernel, artifact.rodata)
+            made = create_map(definition, _cpus(), kernel, artifact.rodata)
             stack.callback(made.close)
             maps[definition.name] = made
         loader = Loader(artifact, maps, kernel)

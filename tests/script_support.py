@@ -12,6 +12,7 @@ from bpfscript.frontend.typed import Options
 from bpfscript.manifest import Artifact, Event, MapDef
 from bpfscript.runtime.live_target import LiveTarget
 from bpfscript.runtime.maps import Entry
+from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.session import Session
 
 
@@ -20,6 +21,8 @@ class NoPrinter:
 
     def attached(self, count: int) -> None: ...
     def event(self, event: Event, data: memoryview) -> None: ...
+    def run(self, event: Event, run: Run) -> None: ...
+    def shown(self, text: memoryview) -> None: ...
     def map(
         self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1
     ) -> None: ...

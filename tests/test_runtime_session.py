@@ -36,6 +36,7 @@ from bpfscript.runtime.errors import AttachError, BpfError, KernelError, Verifie
 from bpfscript.runtime.features import Features
 from bpfscript.runtime.maps import Entry
 from bpfscript.runtime.process import Child
+from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.session import Session
 from bpfscript.runtime.sys import Cmd, Kernel, MapCreate, PerfEventAttr, ProgLoad
 from bpfscript.target import FEATURES, MachineError
@@ -152,6 +153,13 @@ class Notes:
 
     def event(self, event: Event, data: memoryview) -> None:
         self.lines.append(int.from_bytes(data[8:16], "little"))
+
+    def run(self, event: Event, run: Run) -> None:
+        for data in run.records():
+            self.event(event, data)
+
+    def shown(self, text: memoryview) -> None:
+        self.lines.append(bytes(text))
 
     def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
         numbers = {k.hex(): [int.from_bytes(v[:8], "little") for v in vs] for k, vs in entries}

@@ -9,10 +9,21 @@ import struct
 import pytest
 
 from bpfscript.diagnostics import CompilerBug
-from bpfscript.manifest import CodeFunction, Line, MapDef, MapType, Relocation, Settings
+from bpfscript.manifest import (
+    Attach,
+    CodeFunction,
+    Internal,
+    Line,
+    Manifest,
+    MapDef,
+    MapType,
+    ProbeInfo,
+    Relocation,
+    Settings,
+)
 from bpfscript.runtime.errors import BpfError, VerifierRefused
 from bpfscript.runtime.fd import Fd
-from bpfscript.runtime.maps import Map, create_map, kernel_name, ring_size
+from bpfscript.runtime.maps import Map, create_map, kernel_name, sized
 from bpfscript.runtime.programs import link, no_kfunc
 from bpfscript.runtime.ringbuf import RingBuffer
 from bpfscript.runtime.sys import Cmd, Kernel, cpus
@@ -92,9 +103,16 @@ def test_ring_keeps_its_place_when_the_reader_stops() -> None:
 
 
 def test_ring_sizes() -> None:
-    assert ring_size(Settings(perf_rb_pages=3)) == 4 * os.sysconf("SC_PAGESIZE")
-    automatic = ring_size(Settings())
-    assert 1 << 18 <= automatic <= 1 << 23 and automatic & (automatic - 1) == 0
+    ring = MapDef(Internal.EVENTS, MapType.RINGBUF, None, None, 0, 0, 1 << 18)
+    asked = Manifest(settings=Settings(perf_rb_pages=3))
+    assert sized(ring, asked).max_entries == 4 * os.sysconf("SC_PAGESIZE")
+    often = ProbeInfo("p", (Attach("tracepoint", "t"),), ("t",))
+    seldom = ProbeInfo("b", (Attach("begin", "b"),), ("b",))
+    sizes = [sized(ring, Manifest(probes)).max_entries for probes in ([seldom], [seldom, often])]
+    assert 1 << 18 <= sizes[0] <= sizes[1] <= 1 << 25
+    assert all(size & (size - 1) == 0 for size in sizes)
+    control = MapDef(Internal.CONTROL, MapType.RINGBUF, None, None, 0, 0, 1 << 16)
+    assert sized(control, asked) is control
 
 
 def test_names_for_the_kernel() -> None:
@@ -113,7 +131,7 @@ class NoBatch(Kernel):
 def make(kind: MapType, kernel: Kernel, entries: int = 5000, size: int = 8) -> Map:
     plain = kind in (MapType.ARRAY, MapType.PERCPU_ARRAY)
     definition = MapDef("@m", kind, UINT64, UINT64, 4 if plain else 8, size, entries)
-    return create_map(definition, Settings(), len(cpus("possible")), kernel)
+    return create_map(definition, len(cpus("possible")), kernel)
 
 
 @pytest.mark.kernel
@@ -143,7 +161,7 @@ def test_hash_maps(kind: MapType, kernel: Kernel) -> None:
 @pytest.mark.parametrize("kind", [MapType.ARRAY, MapType.PERCPU_ARRAY])
 def test_label_arrays_hold_only_what_was_written(kind: MapType, kernel: Kernel) -> None:
     definition = MapDef("@l", kind, UINT64, UINT64, 4, 16, 40, labels=tuple(map(str, range(40))))
-    opened = create_map(definition, Settings(), len(cpus("possible")), kernel)
+    opened = create_map(definition, len(cpus("possible")), kernel)
     slot = struct.pack("<I", 33)
     opened.update(slot, struct.pack("<QQ", 5, 1))
     copies = opened.copies
@@ -158,7 +176,7 @@ def test_label_arrays_hold_only_what_was_written(kind: MapType, kernel: Kernel) 
 @pytest.mark.kernel
 def test_rodata_is_filled_and_frozen() -> None:
     definition = MapDef(".rodata", MapType.ARRAY, None, None, 4, 16, 1)
-    opened = create_map(definition, Settings(), 1, Kernel(), b"hello")
+    opened = create_map(definition, 1, Kernel(), b"hello")
     assert opened.value(bytes(4)) == [b"hello".ljust(16, b"\0")]
     with pytest.raises(BpfError) as caught:
         opened.update(bytes(4), bytes(16))
