@@ -110,6 +110,9 @@ class Target(Protocol):
     def kernel_symbol(self, name: str) -> int | None:
         """Address of a kernel symbol, or None."""
 
+    def bpf_programs(self) -> list[tuple[int, str]]:
+        """(id, name) of the BPF programs that are loaded and have a BTF of their own."""
+
     def user_file(self, name: str) -> list[str]:
         """Paths that a uprobe's target names: a path, a glob, a program in $PATH or a library."""
 
@@ -186,6 +189,7 @@ class RecordedTarget:
     raw_events: tuple[str, ...] = ("sched_switch", "sys_enter", "sys_exit")
     functions: tuple[tuple[str, str], ...] = ()
     symbols: dict[str, int] = field(default_factory=dict)
+    loaded: tuple[tuple[int, str], ...] = ()  # BPF programs
     files: dict[str, list[UserSymbol]] = field(default_factory=dict)
     starts: dict[tuple[str, str], Collection[int]] = field(default_factory=dict)
     objects: dict[tuple[str, str], UserSymbol] = field(default_factory=dict)
@@ -210,6 +214,9 @@ class RecordedTarget:
 
     def kernel_symbol(self, name: str) -> int | None:
         return self.symbols.get(name)
+
+    def bpf_programs(self) -> list[tuple[int, str]]:
+        return list(self.loaded)
 
     def user_file(self, name: str) -> list[str]:
         return sorted(path for path in self.files if matches(name, path))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpfscript.arch import ARCHES
-from bpfscript.types import INT64, UINT64, Int, Pointer, Record, Stack, Struct, Symbol, Type
+from bpfscript.types import INT64, UINT64, VOID, Int, Pointer, Record, Stack, Struct, Symbol, Type
 
 from . import nodes
 from .builtins import BUILTINS, argument_number, builtin
@@ -117,6 +117,9 @@ class Builtins(Types):
         if self.kind.name == "tracepoint":
             self.error(node.span, "Use args instead of ctx in tracepoint")
             return None
+        if self.kind.name == "iter" and self._outside_loop(node):
+            name = f"bpf_iter__{self.instance.attachments[0].target}"
+            return Pointer(self.names.named("struct", name) or Struct(name, 0), "kernel")
         if not self.kind.ctx:
             name = self.kind.name
             self.error(node.span, f"The ctx builtin can not be used with '{name}' probes")
@@ -142,7 +145,13 @@ class Builtins(Types):
                 f"'fentry' probes{hint}",
             )
             return None
-        return UINT64 if self._outside_loop(node) else None
+        if not self._outside_loop(node):
+            return None
+        type = UINT64 if self.instance.result is None else self.instance.result
+        if type == VOID or not 0 < type.size <= 8:
+            self.error(node.span, f"retval of type '{type}' cannot be had")
+            return None
+        return type
 
     def stack(
         self, node: Word, name: str, args: tuple[nodes.Expr | nodes.TypeName | nodes.Typeof, ...]

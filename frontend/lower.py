@@ -11,7 +11,7 @@ from bpfscript.target import Target
 from bpfscript.types import Aggregate
 
 from . import nodes
-from .body import Body, unsupported
+from .body import Body
 from .lower_builtins import process
 from .lower_expressions import condition
 from .lower_statements import block, frame_layout
@@ -81,12 +81,13 @@ def lower_instance(
 
 
 def _entry(instance: Instance, probe: ProbeInfo) -> Entry:
-    type, kind = PROBES[instance.kind].program, instance.kind
-    if type is None:
-        raise unsupported(instance.probe.attach_points[0].span, f"a {kind} probe")
+    kind = instance.kind
+    if kind in ("fentry", "fexit"):  # or a kprobe in their place
+        kind = instance.attachments[0].kind
+    type = PROBES[kind].program
     if instance.syscall_side:
         type, kind = ProgramType.RAW_TRACEPOINT, f"syscall_{instance.syscall_side}"
-    section = _section(_SECTIONS.get(type, instance.kind), instance)
+    section = _section(_SECTIONS.get(type, kind), instance)
     return Entry(type, section, kind, probe, instance.syscalls)
 
 
@@ -97,7 +98,7 @@ def _section(prefix: str, instance: Instance) -> str:
     attach = instance.attachments[0]
     if attach.kind in ("tracepoint", "raw_tracepoint"):
         return f"{prefix}/{attach.target.replace(':', '/')}"
-    if attach.kind in ("kprobe", "kretprobe"):
+    if attach.kind in ("kprobe", "kretprobe", "fentry", "fexit", "iter"):
         return f"{prefix}/{attach.target.rpartition(':')[2]}"
     return prefix
 

@@ -16,7 +16,7 @@ class ProbeKind:
     name: str
     aliases: tuple[str, ...]
     parts: tuple[int, ...]  # how many there may be, in the order that messages name them
-    program: ProgramType | None  # None: this version cannot attach it
+    program: ProgramType
     attach: str = ""  # manifest.Attach.kind, if it is not the name
     probetype: str = ""  # as the builtin `probetype` shows it, if it is not the name
     space: Space = "none"  # where pointers of unknown origin point
@@ -32,6 +32,7 @@ class ProbeKind:
 
 _REGISTERS, _SAMPLE = "struct pt_regs", "struct bpf_perf_event_data"
 _RAW, _KPROBE, _PERF = ProgramType.RAW_TRACEPOINT, ProgramType.KPROBE, ProgramType.PERF_EVENT
+_TRACING = ProgramType.TRACING
 
 _ROWS = (
     ProbeKind("begin", (), (0,), _RAW, probetype="special"),
@@ -48,12 +49,12 @@ _ROWS = (
         ctx=_REGISTERS, filtered=True, cookies=True,
     ),
     ProbeKind(
-        "fentry", ("f", "kfunc"), (1, 2, 3), None, space="kernel", args=True, func=True,
+        "fentry", ("f", "kfunc"), (1, 2, 3), _TRACING, space="kernel", args=True, func=True,
         filtered=True, cookies=True, listed="kernel",
     ),
     ProbeKind(
-        "fexit", ("fr", "kretfunc"), (1, 2, 3), None, space="kernel", args=True, retval=True,
-        func=True, filtered=True, cookies=True,
+        "fexit", ("fr", "kretfunc"), (1, 2, 3), _TRACING, space="kernel", args=True,
+        retval=True, func=True, filtered=True, cookies=True,
     ),
     ProbeKind(
         "tracepoint", ("t",), (2,), ProgramType.TRACEPOINT, space="kernel", args=True,
@@ -80,9 +81,7 @@ _ROWS = (
     ProbeKind("software", ("s",), (1, 2), _PERF, ctx=_SAMPLE, cookies=True, listed="kernel"),
     ProbeKind("hardware", ("h",), (1, 2), _PERF, ctx=_SAMPLE, cookies=True, listed="kernel"),
     ProbeKind("watchpoint", ("w",), (3,), _PERF, ctx=_SAMPLE, cookies=True),
-    ProbeKind(
-        "iter", ("it",), (1, 2), None, space="kernel", ctx="struct bpf_iter", listed="kernel",
-    ),
+    ProbeKind("iter", ("it",), (1, 2), _TRACING, space="kernel", listed="kernel"),
 )  # fmt: skip
 
 PROBES = {row.name: row for row in _ROWS}

@@ -15,7 +15,15 @@ from bpfscript.diagnostics import Reporter
 from bpfscript.manifest import Place
 from bpfscript.target import Target, matches
 
-from . import nodes, resolve_kernel, resolve_other, resolve_timed, resolve_usdt, resolve_user
+from . import (
+    nodes,
+    resolve_kernel,
+    resolve_other,
+    resolve_timed,
+    resolve_trampoline,
+    resolve_usdt,
+    resolve_user,
+)
 from .attach_points import MalformedError, split
 from .probes import ALIASES, PROBES, ProbeKind
 from .resolve_base import Match, Point, Search, near
@@ -33,8 +41,8 @@ _RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
     "bench": resolve_other.named,
     "kprobe": resolve_kernel.kprobe,
     "kretprobe": resolve_kernel.kprobe,
-    "fentry": resolve_other.trampoline,
-    "fexit": resolve_other.trampoline,
+    "fentry": resolve_trampoline.trampoline,
+    "fexit": resolve_trampoline.trampoline,
     "tracepoint": resolve_kernel.tracepoint,
     "rawtracepoint": resolve_kernel.rawtracepoint,
     "uprobe": resolve_user.uprobe,
@@ -45,7 +53,7 @@ _RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
     "software": resolve_timed.counter,
     "hardware": resolve_timed.counter,
     "watchpoint": resolve_other.watchpoint,
-    "iter": resolve_other.iterator,
+    "iter": resolve_trampoline.iterator,
 }
 _USER_KINDS = ("uprobe", "uretprobe", "usdt")
 _ALWAYS = ("begin", "end")  # whatever --probe-filter says
@@ -113,7 +121,7 @@ def _kinds(word: str, parts: list[str], search: Search) -> list[ProbeKind]:
     if "*" in word:
         user = search.options.pid is not None or bool(parts and "/" in parts[0])
         listed = "user" if user else "kernel"
-        rows = [row for row in PROBES.values() if row.listed == listed and row.program]
+        rows = [row for row in PROBES.values() if row.listed == listed]
         return [row for row in rows if matches(word.lower(), row.name)]
     row = ALIASES.get(word) or PROBES.get(word.lower())
     return [row] if row else []
@@ -154,6 +162,8 @@ def _matches(probe: nodes.Probe, search: Search) -> list[Match]:
             chosen = [m for m in here if m.attach.name in _ALWAYS or wanted.search(m.attach.name)]
             skipped |= len(chosen) < len(here)
             found += [replace(m, attach=replace(m.attach, place=where)) for m in chosen]
+    if len(found) > 1 and (other := [m for m in found if m.point.kind.name == "iter"]):
+        search.error(other[-1].point, "iter probe only supports one attach point.")
     if not found and not skipped and len(search.report.errors) == errors:
         span = probe.attach_points[0].span.to(probe.attach_points[-1].span)
         search.missing(span, _EMPTY, _EMPTY_WARNING, advice=_EMPTY_ADVICE)

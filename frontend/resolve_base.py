@@ -27,8 +27,9 @@ class Point:
         """What the builtin `probe` shows of it."""
         return ":".join(map(str, (self.kind.name, *parts)))
 
-    def attach(self, name: str, **fields: int | str) -> Attach:
-        return Attach(self.kind.attach or self.kind.name, name, **fields)  # type: ignore[arg-type]
+    def attach(self, name: str, kind: str = "", **fields: int | str) -> Attach:
+        kind = kind or self.kind.attach or self.kind.name
+        return Attach(kind, name, **fields)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from bpfscript.arch import ARCHES
 from bpfscript.manifest import Attach
 from bpfscript.syscalls import numbers
-from bpfscript.types import Space, Struct
+from bpfscript.types import Space, Struct, Type, align_up
 
 from . import nodes
 from .builtins import argument_number
@@ -24,7 +24,7 @@ from .resolve_base import Match, Search
 from .typed import Argument, Instance
 
 if TYPE_CHECKING:
-    from bpfscript.btf import Btf
+    from bpfscript.btf import Btf, BtfType
 
     from .ctypes import CTypes
     from .program_types import ProgramTypes
@@ -40,6 +40,7 @@ class Uses:
 
     def __init__(self, probe: nodes.Probe) -> None:
         self.probe = False  # which probe it is
+        self.retval = False
         self.whole = False  # `args` other than for one of its fields
         self.fields: set[str] = set()
         self.numbers: set[int] = set()  # N of every `argN`
@@ -62,6 +63,7 @@ class Uses:
         if isinstance(node, nodes.Identifier | nodes.Call):
             number = argument_number(node.name)
             self.numbers |= set() if number is None else {number}
+        self.retval |= _names(node, "retval", "__builtin_retval")
         self.probe |= _names(node, "probe", "__builtin_probe")
         for child in nodes.children(node):
             self._visit(child)
@@ -87,6 +89,7 @@ class Context:
     only: str = ""  # matches that the program could not tell apart stay alone
     turn: int = 0  # a table of system calls has one place for each
     usdt: tuple[tuple[int, UsdtArgument], ...] = ()
+    result: Type | None = None
 
 
 @dataclass(slots=True)
@@ -142,7 +145,9 @@ class Instances:
         shared = None if arguments is None else tuple(arguments.values())
         if number is None:
             only = match.attach.name if kind in alone else ""
-            return Context(kind, arguments=shared, only=only, usdt=self._usdt(match))
+            result = self._result(match) if self.uses.retval else None
+            usdt = self._usdt(match)
+            return Context(kind, arguments=shared, only=only, usdt=usdt, result=result)
         side = _SIDES[match.event[1].startswith("sys_exit")]
         turn = self._seen.get((side, number), 0)
         self._seen[side, number] = turn + 1
@@ -156,6 +161,8 @@ class Instances:
                 return self._tracepoint_arguments(match.event, syscall)
             case "rawtracepoint":
                 return self._raw_arguments(match) if self.uses.args else {}
+            case "fentry" | "fexit":
+                return self._function_arguments(match) if self.uses.args else {}
             case "uprobe" if self.uses.args:
                 return self._program_arguments(match)
         return None
@@ -200,6 +207,38 @@ class Instances:
             for i, (name, type) in enumerate(parameters)
             if self.uses.whole or name in self.uses.fields
         }
+
+    def _prototype(self, match: Match) -> BtfType | None:
+        """Type of the kernel function that a trampoline is of."""
+        kind, (module, _, name) = match.point.kind.name, match.attach.target.rpartition(":")
+        if kind not in ("fentry", "fexit") or module.startswith("bpf:") or self._btf is None:
+            return None
+        function = self._btf.find(name, "func")
+        return self._btf.type(function.to) if function else None
+
+    def _result(self, match: Match) -> Type | None:
+        prototype = self._prototype(match)
+        return self.ctypes.by_number(prototype.to) if prototype else None
+
+    def _function_arguments(self, match: Match) -> dict[str, Argument] | None:
+        """Parameters of a kernel function; one that is a struct takes a register or two."""
+        prototype, at = self._prototype(match), 0
+        if prototype is None or self._btf is None:
+            return None
+        if match.attach.kind == "kretprobe":
+            message = "args cannot be had at the end of a function without fexit"
+            self.search.error(match.point, message)
+            return {}
+        found = {}
+        for name, number in self._btf.parameters(prototype):
+            type = self.ctypes.by_number(number)
+            if self.uses.whole or name in self.uses.fields:
+                source = "registers" if isinstance(type, Struct) else "raw"
+                found[name] = Argument(name, type, source, at)
+            at += max(1, align_up(type.size, 8) // 8)
+        if match.attach.kind == "kprobe" and at > len(ARCHES[self.search.target.arch].arguments):
+            self.search.error(match.point, "args of more than six registers need fentry")
+        return found
 
     def _program_arguments(self, match: Match) -> dict[str, Argument] | None:
         """Parameters of a function, by the debug information of its file."""
@@ -248,6 +287,7 @@ class Instances:
             syscalls=group.syscalls,
             syscall_side=context.side,
             usdt=dict(context.usdt),
+            result=context.result,
             c_names=self._program(first) if first.attach.kind in USER_KINDS else None,
             repeated=repeated,
         )

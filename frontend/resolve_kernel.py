@@ -65,7 +65,7 @@ def kprobe(point: Point, search: Search) -> list[Match]:
     found = [
         _kprobe(point, (owner or KERNEL) if module else "", name, offset)
         for owner, name in search.target.kernel_functions(function)
-        if (not module or matches(module, owner or KERNEL)) and _visible(name)
+        if (not module or matches(module, owner or KERNEL)) and visible(name)
     ]
     if "*" not in module + function:
         found = found[:1]  # one name in several modules: the kernel attaches to the first
@@ -110,5 +110,5 @@ def _target(module: str, function: str) -> str:
     return f"{module}:{function}" if module else function
 
 
-def _visible(name: str) -> bool:
+def visible(name: str) -> bool:
     return not name.startswith(HIDDEN) and ".part." not in name

@@ -1,4 +1,4 @@
-"""Probes without an event of the kernel: begin, end, self, test, bench. And what is to come."""
+"""Probes without an event of the kernel: begin, end, self, test, bench; watchpoint."""
 
 from __future__ import annotations
 
@@ -37,14 +37,6 @@ def named(point: Point, search: Search) -> list[Match]:
     return [Match(point, point.attach(point.name(name), target=name))]
 
 
-def iterator(point: Point, search: Search) -> list[Match]:
-    if any("*" in part for part in point.parts):
-        return search.error(point, "iter probe type does not support wildcards")
-    if not point.parts[0]:
-        return search.error(point, "iter should specify a iterator's name")
-    return unsupported(point, search)
-
-
 def watchpoint(point: Point, search: Search) -> list[Match]:
     place, size, mode = point.parts
     try:
@@ -67,23 +59,3 @@ def watchpoint(point: Point, search: Search) -> list[Match]:
         length=_EXECUTED if mode == "x" else length,
     )  # fmt: skip
     return [Match(point, attach)]
-
-
-def trampoline(point: Point, search: Search) -> list[Match]:
-    """fentry, fexit"""
-    if point.parts[0] == "bpf":
-        if len(point.parts) == 1:
-            message = (
-                "the 'bpf' variant of this probe requires a bpf program name and optional bpf "
-                "program id"
-            )
-            return search.error(point, message)
-    elif len(point.parts) == 3:
-        return search.error(point, "Only the 'bpf' variant of this probe supports 4 arguments")
-    elif not point.parts[-1]:
-        return search.error(point, "fentry/fexit should specify a function")
-    return unsupported(point, search)
-
-
-def unsupported(point: Point, search: Search) -> list[Match]:
-    return search.error(point, f"{point.kind.name} probes are not supported yet")

@@ -79,6 +79,7 @@ class Instance:
     names: tuple[str, ...]  # `probe` of each match, by probe id
     arguments: dict[str, Argument] | None = None  # what `args` has; None: no `args` here
     args_type: Struct | None = None
+    result: Type | None = None  # of `retval`, where more is known than its size
     usdt: dict[int, UsdtArgument] = field(default_factory=dict)  # argN of a static probe, by N
     repeated: int = 0  # names that other programs of the probe have, too
     c_names: ProgramTypes | None = None  # what C names mean here, if not what they mean elsewhere

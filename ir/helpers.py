@@ -59,6 +59,8 @@ HELPERS: dict[str, Helper] = {
     "ringbuf_query": Helper(134, 2, writes=False),
     "get_current_task_btf": Helper(158, 0, "task", pure=True, writes=False),
     "for_each_map_elem": Helper(164, 4),
+    "get_func_arg": Helper(183, 3),
+    "get_func_ret": Helper(184, 2),
     "snprintf": Helper(165, 5),
     "get_func_ip": Helper(173, 1, pure=True, writes=False),
     "get_attach_cookie": Helper(174, 1, pure=True, writes=False),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from errno import EFAULT
 from typing import TYPE_CHECKING, Any
 
+from bpfscript.arch import ARCHES
 from bpfscript.ir.interp_maps import MapStore
 from bpfscript.ir.interp_memory import NULL, Address, Region, read, undefined, write
 
@@ -95,6 +96,17 @@ def _get_stack(run: Interpreter, ctx: Address, to: Address, size: int, flags: in
     return len(data) if data else -EFAULT
 
 
+def _func_arg(run: Interpreter, ctx: Address, index: int, to: Address) -> int:
+    write(to, 0, read(ctx, 8 * index, 8))
+    return 0
+
+
+def _func_ret(run: Interpreter, ctx: Address, to: Address) -> int:
+    value = run.machine.register(ARCHES[run.machine.arch].return_value)
+    write(to, 0, value.to_bytes(8, "little"))
+    return 0
+
+
 def _strncmp(run: Interpreter, left: Address, size: int, right: Address) -> int:
     for i in range(size):
         a, b = read(left, i, 1)[0], read(right, i, 1)[0]
@@ -149,6 +161,8 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "get_current_task": lambda run: run.machine.task,
     "get_current_task_btf": lambda run: run.machine.task,
     "get_func_ip": lambda run, ctx: run.machine.function_address,
+    "get_func_arg": _func_arg,
+    "get_func_ret": _func_ret,
     "get_attach_cookie": lambda run, ctx: run.machine.cookie,
     "get_current_comm": _comm,
     "get_ns_current_pid_tgid": _ns_pid_tgid,
@@ -162,7 +176,7 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "ringbuf_reserve": _reserve,
     "ringbuf_submit": _submit,
     "ringbuf_discard": lambda run, record, flags: 0,
-    "ringbuf_query": lambda run, ring, what: 0,  # an empty ring
+    "ringbuf_query": lambda run, ring, what: (1 << 18) * (what == 1),  # an empty ring
     "strncmp": _strncmp,
     "send_signal": _effect("send_signal"),
     "send_signal_thread": _effect("send_signal_thread"),

@@ -13,7 +13,7 @@ REGISTER_FILE = 0xFFFF_C900_0000_3F58  # address of a system call's struct pt_re
 
 SAMPLED = ("profile", "interval", "software", "hardware", "watchpoint")
 FUNCTIONS = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")
-RAW = ("rawtracepoint", "raw_tracepoint")
+RAW = ("rawtracepoint", "raw_tracepoint", "fentry", "fexit")
 SYSCALLS = ("syscall_enter", "syscall_exit")
 
 

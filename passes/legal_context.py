@@ -5,6 +5,8 @@ kprobe kretprobe uprobe uretprobe usdt     struct pt_regs
 profile interval software hardware watchpoint
                                            struct bpf_perf_event_data: the registers come first
 rawtracepoint                              uint64 arguments
+fentry fexit                               likewise, with types: helpers give them as integers
+iter                                       struct bpf_iter__KIND
 syscall_enter                              arguments of sys_enter: struct pt_regs *, number
 syscall_exit                               arguments of sys_exit: struct pt_regs *, return value
 begin end self tracepoint                  nothing that operations here ask for
@@ -22,10 +24,12 @@ from .code import Code
 FUNCTION_KINDS = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")
 SAMPLE_KINDS = ("profile", "interval", "software", "hardware", "watchpoint")
 REGISTER_KINDS = FUNCTION_KINDS + SAMPLE_KINDS
+TRAMPOLINE_KINDS = ("fentry", "fexit")
 RAW_KINDS = ("rawtracepoint", "raw_tracepoint")
 SYSCALL_KINDS = ("syscall_enter", "syscall_exit")
 USER_STACK = 1 << 8  # BPF_F_USER_STACK, include/uapi/linux/bpf.h
 SKIPPED = 3  # frames of a raw tracepoint between a program and what it traces; in the low 8 bits
+# A trampoline has two: the program and itself.
 
 
 def arch(code: Code) -> Arch:
@@ -37,6 +41,10 @@ def argument(code: Code, instr: Instr) -> Value:
     assert isinstance(index, int)
     if kind in RAW_KINDS:
         return code.load(code.context, I64, 8 * index)
+    if kind in TRAMPOLINE_KINDS:
+        slot = code.slot(8)
+        code.call("get_func_arg", code.context, code.const(index), slot)
+        return code.load(slot, I64)
     system_call = kind in SYSCALL_KINDS
     names = arch(code).syscall_arguments if system_call else arch(code).arguments
     if index >= len(names):
@@ -47,6 +55,10 @@ def argument(code: Code, instr: Instr) -> Value:
 def return_value(code: Code, instr: Instr) -> Value:
     if code.entry.kind == "syscall_exit":
         return code.load(code.context, I64, 8)
+    if code.entry.kind == "fexit":
+        slot = code.slot(8)
+        code.call("get_func_ret", code.context, slot)
+        return code.load(slot, I64)
     return saved_register(code, arch(code).return_value)
 
 
@@ -74,7 +86,7 @@ def kernel_word(code: Code, pointer: Value, offset: int, type: I = I64) -> Value
 
 
 def function_address(code: Code, instr: Instr) -> Value:
-    if code.entry.kind in ("kretprobe", "uretprobe"):
+    if code.entry.kind in ("kretprobe", "uretprobe", *TRAMPOLINE_KINDS):
         return code.call("get_func_ip", code.context)
     return saved_register(code, arch(code).instruction_pointer)
 
@@ -141,7 +153,9 @@ def stack_trace(code: Code, instr: Instr) -> Value:
     else:
         process = code.const(0)
     code.store(slot, process)
-    ours = SKIPPED if code.function.entry and code.function.entry.syscalls else 0
+    ours, entry = 0, code.function.entry
+    if entry:
+        ours = SKIPPED if entry.syscalls else 2 * (entry.kind in TRAMPOLINE_KINDS)
     flags = code.const(USER_STACK if kind == "user" else ours)
     frames = code.at_offset(slot, 8)
     code.call("get_stack", code.context, frames, code.const(8 * limit), flags)

@@ -13,7 +13,15 @@ from bpfscript.ir.core import Function, Instr, Module, Value
 from bpfscript.ir.ops import OPS
 from bpfscript.target import Target
 
-from . import legal_aggregates, legal_context, legal_events, legal_maps, legal_memory, legal_strings
+from . import (
+    legal_aggregates,
+    legal_context,
+    legal_events,
+    legal_iter,
+    legal_maps,
+    legal_memory,
+    legal_strings,
+)
 from .captures import capture_context
 from .code import Code
 
@@ -92,8 +100,11 @@ def _expand(code: Code) -> None:
     for block in Graph(function).order:
         instrs, block.instrs = block.instrs, []
         code.at(block)
-        if block is function.blocks[0] and function.entry and function.entry.syscalls:
-            legal_context.prologue(code)
+        if block is function.blocks[0] and function.entry:
+            if function.entry.syscalls:
+                legal_context.prologue(code)
+            elif function.entry.kind == "iter":
+                legal_iter.prologue(code)
         for instr in instrs:
             instr.args = [stands_for.get(a, a) for a in instr.args]
             code.span = instr.span

@@ -13,6 +13,7 @@ from bpfscript.target import FEATURES
 
 from .errors import BpfError, FeatureMissing
 from .fd import Fd
+from .kernel_types import KernelTypes
 from .sys import (
     AttachType,
     Cmd,
@@ -20,6 +21,7 @@ from .sys import (
     KprobeMultiCreate,
     MapCreate,
     ProgLoad,
+    TracingLinkCreate,
     UprobeMultiCreate,
     address,
     buffer_of,
@@ -155,7 +157,7 @@ class Features:
 
     def _iter(self) -> bool:
         """Whether a program can be loaded for the iterator over tasks."""
-        if (task := _kernel_function("bpf_iter_task")) is None:
+        if (task := KernelTypes(self.kernel).function("bpf_iter_task")) is None:
             return False
         code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
         attr = ProgLoad(
@@ -164,26 +166,24 @@ class Features:
         )  # fmt: skip
         return self._accepts(attr)
 
-
-def _kernel_function(name: str) -> int | None:
-    """BTF id of a kernel function."""
-    from bpfscript.btf import Btf, BtfError
-
-    try:
-        with open("/sys/kernel/btf/vmlinux", "rb") as file:
-            btf = Btf(file.read())
-        found = btf.find(name, "func")
-        return btf.number(found) if found else None
-    except (OSError, BtfError):
-        return None
-
-
-def _readable(path: str) -> bool:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(1) != b""
-    except OSError:
-        return False
+    def _fentry(self) -> bool:
+        """Whether a program can be attached to a function that is there for trying."""
+        if (function := KernelTypes(self.kernel).function("bpf_fentry_test1")) is None:
+            return False
+        code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
+        attr = ProgLoad(
+            prog_type=ProgramType.TRACING, insns=address(code), insn_cnt=2, license=address(name),
+            expected_attach_type=AttachType.TRACE_FENTRY, attach_btf_id=function,
+        )  # fmt: skip
+        try:
+            with Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr)) as program:
+                link = TracingLinkCreate(
+                    prog_fd=program.fileno(), attach_type=AttachType.TRACE_FENTRY
+                )
+                Fd(self.kernel.bpf(Cmd.LINK_CREATE, link)).close()
+        except BpfError:
+            return False
+        return True
 
 
 _PROBES: dict[str, Callable[[Features], bool]] = {
@@ -195,6 +195,5 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "iter": Features._iter,
     "large_programs": Features._many,
     "kprobe": lambda _: os.path.exists("/sys/bus/event_source/devices/kprobe/type"),
-    # a trampoline takes the place of the call to ftrace that a function begins with
-    "fentry": lambda _: _readable("/sys/kernel/tracing/available_filter_functions"),
+    "fentry": Features._fentry,
 }

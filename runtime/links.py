@@ -35,6 +35,7 @@ from .sys import (
     PerfLinkCreate,
     PerfType,
     RawTracepointOpen,
+    TracingLinkCreate,
     UprobeMultiCreate,
     address,
     buffer_of,
@@ -43,7 +44,14 @@ from .sys import (
 
 RUN_ONCE = ("begin", "end", "self", "test", "bench")  # run by BPF_PROG_TEST_RUN
 # What the kernel runs last to first. Not kretprobes: returning unwinds what entering has wound.
-LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt")
+LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt", "fentry", "fexit")
+TIED = {
+    "fentry": AttachType.TRACE_FENTRY,
+    "fexit": AttachType.TRACE_FEXIT,
+    "iter": AttachType.TRACE_ITER,
+}
+"""Kinds whose program is loaded for one place, each time anew: kernel_types.py."""
+_MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI)
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}
@@ -66,6 +74,8 @@ class Link:
 def attach_type(info: ProbeInfo, has: Callable[[str], bool]) -> AttachType:
     """How a probe's program is going to be attached, which the kernel wants to know at load."""
     kinds = {place.kind for place in info.attachments}
+    if len(kinds) == 1 and (tied := TIED.get(next(iter(kinds)))):
+        return tied
     if kinds and kinds <= set(_UPROBES) and has("uprobe_multi"):
         return AttachType.UPROBE_MULTI
     whole = all(not p.offset and ":" not in p.target for p in info.attachments)
@@ -76,7 +86,7 @@ def attach_type(info: ProbeInfo, has: Callable[[str], bool]) -> AttachType:
 
 def groups(info: ProbeInfo, how: AttachType) -> list[list[Attach]]:
     """The probe's places, those together that one link serves."""
-    if how is AttachType.NONE:
+    if how not in _MULTI:
         return [[place] for place in info.attachments]
     multi = how is AttachType.UPROBE_MULTI
     key: Callable[[Attach], tuple[str, str]] = lambda p: (p.kind, p.target if multi else "")  # noqa: E731
@@ -102,6 +112,8 @@ class Attacher:
                     links.append(self._uprobe_multi(program, places))
                 case AttachType.KPROBE_MULTI, _:
                     links.append(self._kprobe_multi(program, places))
+                case _, "fentry" | "fexit":
+                    links.append(self._trampoline(program, places[0], how))
                 case _, "raw_tracepoint":
                     links.append(self._raw_tracepoint(program, places[0]))
                 case _, "tracepoint" | "kprobe" | "kretprobe" | "uprobe" | "uretprobe" | "usdt":
@@ -140,6 +152,10 @@ class Attacher:
             cookies=ctypes.addressof(cookies),
         )  # fmt: skip
         return Link(Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr, places[0].name)))
+
+    def _trampoline(self, program: Fd, place: Attach, how: AttachType) -> Link:
+        attr = TracingLinkCreate(prog_fd=program.fileno(), attach_type=how, cookie=place.cookie)
+        return Link(Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr, place.name)))
 
     def _raw_tracepoint(self, program: Fd, place: Attach) -> Link:
         name = buffer_of(place.target.rpartition(":")[2].encode() + b"\0")

@@ -157,6 +157,12 @@ class LiveTarget:
         except OSError:
             return b""
 
+    def bpf_programs(self) -> list[tuple[int, str]]:
+        from .kernel_types import typed_programs
+        from .sys import Kernel
+
+        return typed_programs(Kernel())
+
     def user_file(self, name: str) -> list[str]:
         from .user_files import user_files
 

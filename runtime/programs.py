@@ -13,6 +13,7 @@ from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation
 
 from .errors import BpfError, FeatureMissing, VerifierRefused
 from .fd import Fd
+from .kernel_types import Tie
 from .maps import Map, kernel_name
 from .sys import AttachType, BtfLoad, Cmd, Kernel, ProgLoad, ProgTestRun, address, buffer_of
 
@@ -140,7 +141,12 @@ class Loader:
                 raise
             return None  # a kernel with an older BTF: the programs do without lines
 
-    def load(self, program: Program, attach_type: AttachType = AttachType.NONE) -> Fd:
+    def load(
+        self,
+        program: Program,
+        attach_type: AttachType = AttachType.NONE,
+        tie: Tie | None = None,
+    ) -> Fd:
         """Load a program. Raises VerifierRefused with the log when the verifier objects."""
         functions = [self.artifact.functions[name] for name in program.functions]
         linked = link(functions, self.maps, self.kfunc)
@@ -151,6 +157,8 @@ class Loader:
             license=address(text), prog_name=kernel_name(program.name),
             expected_attach_type=attach_type,
         )  # fmt: skip
+        if tie:
+            attr.attach_btf_id, attr.attach_prog_fd = tie.number, tie.program
         described = buffer_of(linked.functions), buffer_of(linked.lines)
         if self.btf and linked.functions:
             attr.prog_btf_fd = self.btf.fileno()

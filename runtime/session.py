@@ -6,15 +6,17 @@ import math
 import struct
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from types import TracebackType
 
-from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Internal, ProbeInfo
+from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, ProbeInfo, Program
 
 from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
 from .features import Features
-from .links import LAST_FIRST, RUN_ONCE, Attacher, Link, attach_type, groups, release, stop
+from .iterators import open_iterator, walk
+from .kernel_types import KernelTypes
+from .links import LAST_FIRST, RUN_ONCE, TIED, Attacher, Link, attach_type, groups, release, stop
 from .maps import Map, create_map, sized
 from .process import Child, watch
 from .programs import Loader, no_kfunc, run_once
@@ -67,6 +69,8 @@ class Session:
         self.records = Records(self.manifest, self.maps, printer, warn, native)
         self._pid, self._kfunc, self._signals = pid, kfunc, signals
         self._programs: dict[str, Fd] = {}
+        self._tied: dict[Attach, Fd] = {}
+        self._iterators: list[Fd] = []
         self._how: dict[str, AttachType] = {}
         self._links: list[Link] = []
         self._attached = 0
@@ -118,11 +122,29 @@ class Session:
         loader = Loader(self.artifact, self.maps, self.kernel, self._kfunc)
         try:
             for program in self.artifact.programs:
-                loaded = loader.load(program, self._how.get(program.name, AttachType.NONE))
-                self._programs[program.name] = self._stack.enter_context(loaded)
+                how = self._how.get(program.name, AttachType.NONE)
+                if how in TIED.values():
+                    self._load_tied(loader, program, how)
+                else:
+                    loaded = loader.load(program, how)
+                    self._programs[program.name] = self._stack.enter_context(loaded)
                 self.say(f"Loaded program {program.name}")
         finally:
             loader.close()
+
+    def _load_tied(self, loader: Loader, program: Program, how: AttachType) -> None:
+        """Load a program once for each of its places; those that refuse it are left out."""
+        info = next(info for info in self.manifest.probes if info.program == program.name)
+        refused: KernelError | None = None
+        with closing(KernelTypes(self.kernel)) as types:
+            for place in info.attachments:
+                try:
+                    loaded = loader.load(program, how, types.tie(place))
+                    self._tied[place] = self._stack.enter_context(loaded)
+                except KernelError as error:
+                    refused = error
+        if refused and not any(place in self._tied for place in info.attachments):
+            raise refused
 
     def attach(self) -> int:
         """Run `begin` probes, then attach the rest; the number of matches served.
@@ -158,6 +180,7 @@ class Session:
 
     def _trace(self) -> None:
         """Act on records until something ends the run."""
+        self.iterate()
         start = self._counted_at = time.monotonic()
         end = start + _GRACE if self.child else start
         if self._links or self.places("self"):
@@ -182,6 +205,15 @@ class Session:
     def is_over(self) -> bool:
         """Whether the script, a signal or another thread has ended the run."""
         return self.records.exited or self.stopping
+
+    def iterate(self) -> None:
+        """Let the programs of iterators see their objects."""
+        while self._iterators:
+            walk(self._iterators.pop(0), self._drained)
+
+    def _drained(self) -> bool:
+        self.records.consume(self.is_over)
+        return self.is_over()
 
     @property
     def stopping(self) -> bool:
@@ -239,7 +271,7 @@ class Session:
                 continue
             self.say(f"Trying to attach probe: {places[0].name}")
             try:
-                self._links += attacher.attach(self._programs[info.program], places, how)
+                self._attach_places(info, attacher, places, how)
             except AttachError as error:
                 if len(places) > 1:  # one by one shows which it is
                     waiting[:0] = [[place] for place in places]
@@ -247,6 +279,19 @@ class Session:
                     self._skip(error)
                     failed += 1
         return info.matches - failed if failed < len(info.attachments) else 0
+
+    def _attach_places(
+        self, info: ProbeInfo, attacher: Attacher, places: list[Attach], how: AttachType
+    ) -> None:
+        tied, first = how in TIED.values(), places[0]
+        program = self._tied.get(first) if tied else self._programs[info.program]
+        if program is None:
+            raise AttachError(first.name, "its program was refused")
+        if first.kind == "iter":
+            file = open_iterator(program, self.kernel, first.name)
+            self._iterators.append(self._stack.enter_context(file))
+        else:
+            self._links += attacher.attach(program, places, how)
 
     def _skip(self, error: AttachError) -> None:
         missing = self.manifest.settings.missing_probes

@@ -42,18 +42,25 @@ class Cmd(IntEnum):
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
     PROG_TEST_RUN = 10
+    PROG_GET_NEXT_ID = 11
+    PROG_GET_FD_BY_ID = 13
+    OBJ_GET_INFO_BY_FD = 15
     RAW_TRACEPOINT_OPEN = 17
     BTF_LOAD = 18
+    BTF_GET_FD_BY_ID = 19
     MAP_FREEZE = 22
     MAP_LOOKUP_BATCH = 24
     MAP_LOOKUP_AND_DELETE_BATCH = 25
     LINK_CREATE = 28
+    ITER_CREATE = 33
 
 
 class AttachType(IntEnum):
     """enum bpf_attach_type"""
 
     NONE = 0
+    TRACE_FENTRY = 24
+    TRACE_FEXIT = 25
     TRACE_ITER = 28
     PERF_EVENT = 41
     KPROBE_MULTI = 42
@@ -138,6 +145,7 @@ class ProgLoad(ctypes.Structure):
     line_info: U64
     line_info_cnt: U32
     attach_btf_id: U32
+    attach_prog_fd: U32  # or attach_btf_obj_fd
 
 
 @_layout
@@ -174,6 +182,75 @@ class PerfLinkCreate(ctypes.Structure):
     attach_type: U32
     flags: U32
     bpf_cookie: U64
+
+
+@_layout
+class TracingLinkCreate(ctypes.Structure):
+    prog_fd: U32
+    target_fd: U32
+    attach_type: U32
+    flags: U32
+    target_btf_id: U32
+    padding: U32
+    cookie: U64  # since 5.19
+
+
+@_layout
+class IterCreate(ctypes.Structure):
+    link_fd: U32
+    flags: U32
+
+
+@_layout
+class ObjectById(ctypes.Structure):
+    id: U32
+    next_id: U32
+    open_flags: U32
+
+
+@_layout
+class ObjectInfo(ctypes.Structure):
+    bpf_fd: U32
+    info_len: U32
+    info: U64
+
+
+@_layout
+class ProgInfo(ctypes.Structure):
+    """struct bpf_prog_info up to nr_func_info."""
+
+    type: U32
+    id: U32
+    tag: U64
+    jited_prog_len: U32
+    xlated_prog_len: U32
+    jited_prog_insns: U64
+    xlated_prog_insns: U64
+    load_time: U64
+    created_by_uid: U32
+    nr_map_ids: U32
+    map_ids: U64
+    name: Name
+    ifindex: U32
+    gpl_compatible: U32
+    netns_dev: U64
+    netns_ino: U64
+    nr_jited_ksyms: U32
+    nr_jited_func_lens: U32
+    jited_ksyms: U64
+    jited_func_lens: U64
+    btf_id: U32
+    func_info_rec_size: U32
+    func_info: U64
+    nr_func_info: U32
+    nr_line_info: U32
+
+
+@_layout
+class BtfInfo(ctypes.Structure):
+    btf: U64
+    btf_size: U32
+    id: U32
 
 
 @_layout

@@ -21,11 +21,20 @@ sys.path.insert(0, str(Path(__file__).parent))  # for filetests_stages, ir_strat
 SEPARATOR = "----\n"
 _ERROR = re.compile(r"[ \t]*# error: (.*)$", re.MULTILINE)
 
+
+def _has(feature: str) -> bool:
+    from bpfscript.runtime.features import Features
+
+    return Features().has(feature)
+
+
 REQUIREMENTS = {
     "root": lambda: os.geteuid() == 0,
     "btf": lambda: os.access("/sys/kernel/btf/vmlinux", os.R_OK),
     "tracefs": lambda: os.access("/sys/kernel/tracing/events", os.R_OK),
     "kprobe": lambda: os.access("/sys/bus/event_source/devices/kprobe", os.R_OK),
+    "fentry": lambda: _has("fentry"),
+    "iter": lambda: _has("iter"),
     "bpftrace": lambda: shutil.which("bpftrace") is not None,
     "bpftool": lambda: shutil.which("bpftool") is not None,
     "cc": lambda: shutil.which("cc") is not None,

@@ -38,9 +38,9 @@ WITHOUT_COOKIES = machine(features=frozenset(FEATURES) - {"attach_cookie"})
         ("w:1:8:r", "invalid watchpoint mode: r"),
         ("w:1:8:ww", "watchpoint modes may not be duplicated"),
         ("iter:task*", "iter probe type does not support wildcards"),
-        ("iter:task", "iter probes are not supported yet"),
+        ("iter:task", "No matches for iter task."),
         ("fentry:a:b:c", "Only the 'bpf' variant of this probe supports 4 arguments"),
-        ("fexit:vfs_read", "fexit probes are not supported yet"),
+        ("fexit:vfs_read", "fexit probes require kernel BTF, which is missing"),
         ('usdt:"":x', "usdt probe must specify at least path or pid to probe. "),
     ],
 )

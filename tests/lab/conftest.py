@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -34,29 +35,37 @@ def trace(machine: LiveTarget) -> Trace:
     `$1` is the thread that works, and does nothing else. words: `$2`, … pid: like `-p`. without:
     features to do without.
     """
+    return partial(_trace, machine)
 
-    def run(
-        script: str,
-        work: Callable[[], object],
-        *words: object,
-        pid: int | None = None,
-        without: Iterable[str] = (),
-    ) -> list[str]:
-        worker = ThreadPoolExecutor(1)
-        thread = worker.submit(threading.get_native_id).result()
-        options = Options(positional=tuple(map(str, (thread, *words))), pid=pid, unsafe=True)
-        artifact = driver.compile(Source("lab.bt", script), machine, options, verify=True).artifact
-        out = io.BytesIO()
-        features = machine.features.without(frozenset(without))
-        with worker, closing(Symbols(artifact.manifest.settings)) as symbols:
-            printer = TextPrinter(artifact.manifest, out, sys.stderr, symbols, quiet=True)
-            session = Session(artifact, printer, pid=pid, features=features, signals=False)
-            with session:
-                session.load()
-                session.attach()
-                worker.submit(work).result()
-                session.stop()
-                session.run()
-        return [line for line in out.getvalue().decode().splitlines() if line]
 
-    return run
+@pytest.fixture
+def plain() -> Trace:
+    """The same where the kernel's trampolines are denied."""
+    return partial(_trace, LiveTarget(without=frozenset({"fentry"})))
+
+
+def _trace(
+    machine: LiveTarget,
+    script: str,
+    work: Callable[[], object],
+    *words: object,
+    pid: int | None = None,
+    without: Iterable[str] = (),
+) -> list[str]:
+    worker = ThreadPoolExecutor(1)
+    thread = worker.submit(threading.get_native_id).result()
+    options = Options(positional=tuple(map(str, (thread, *words))), pid=pid, unsafe=True)
+    artifact = driver.compile(Source("lab.bt", script), machine, options, verify=True).artifact
+    out = io.BytesIO()
+    features = machine.features.without(frozenset(without))
+    with worker, closing(Symbols(artifact.manifest.settings)) as symbols:
+        printer = TextPrinter(artifact.manifest, out, sys.stderr, symbols, quiet=True)
+        session = Session(artifact, printer, pid=pid, features=features, signals=False)
+        with session:
+            session.load()
+            session.attach()
+            session.iterate()
+            worker.submit(work).result()
+            session.stop()
+            session.run()
+    return [line for line in out.getvalue().decode().splitlines() if line]

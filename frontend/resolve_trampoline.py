@@ -1,0 +1,102 @@
+"""Probes on functions of the kernel by their types: fentry, fexit. And iter, over its objects."""
+
+from __future__ import annotations
+
+from bpfscript.target import matches
+
+from .resolve_base import Match, Point, Search, near
+from .resolve_kernel import KERNEL, visible
+
+ITERATOR = "bpf_iter__"  # what begins the name of an iterator's context in BTF
+_PLAIN = {"fentry": "kprobe", "fexit": "kretprobe"}
+
+
+def trampoline(point: Point, search: Search) -> list[Match]:
+    """`[module:]function`. Where the kernel has no trampolines, kprobes see the same."""
+    kind, (*modules, function) = point.kind.name, point.parts
+    if modules[:1] == ["bpf"] or point.parts == ("bpf",):
+        return _program(point, search)
+    if len(modules) == 2:
+        return search.error(point, "Only the 'bpf' variant of this probe supports 4 arguments")
+    if not function:
+        return search.error(point, "fentry/fexit should specify a function")
+    btf, what = search.target.btf, ":".join(point.parts)
+    if btf is None and not point.guessed:
+        hint = f"use {_PLAIN[kind]} instead"
+        return search.error(point, f"{kind} probes require kernel BTF, which is missing", hint)
+    runs_as = _runs_as(point, search)
+    if runs_as is None or btf is None:
+        hint = "this kernel lets no BPF program attach to its functions"
+        return search.none(point, what, hint)
+    known = search.target.kernel_functions(function)
+    if modules:
+        known = [row for row in known if matches(modules[0], row[0] or KERNEL)]
+    if "*" in function:
+        typed = {type.name for type in btf.all("func")}
+        known = [row for row in known if row[1] in typed and visible(row[1])]
+    found = [
+        _match(point, runs_as, name)
+        for owner, name in known
+        if not owner and ("*" in function or btf.find(name, "func"))
+    ]
+    if found:
+        return found
+    names = (name for _, name in search.target.kernel_functions("*")) if "*" not in what else ()
+    return search.none(point, what, near(function, names))
+
+
+def _match(point: Point, runs_as: str, function: str) -> Match:
+    name, whole = point.name(KERNEL, function), runs_as == point.kind.name
+    target = f"{KERNEL}:{function}" if whole else function
+    attach = point.attach(name, target=target, kind=runs_as)
+    return Match(point, attach)
+
+
+def _runs_as(point: Point, search: Search) -> str | None:
+    """The kind of probe that the kernel has for it, or None."""
+    if search.target.has("fentry"):
+        return point.kind.name
+    if not search.target.has("kprobe"):
+        return None
+    plain = _PLAIN[point.kind.name]
+    message = f"this kernel has no {point.kind.name} probes: a {plain} takes its place"
+    search.report.warning(point.span, message)
+    return plain
+
+
+def _program(point: Point, search: Search) -> list[Match]:
+    """`bpf:[id:]program`: another BPF program that is loaded."""
+    number, name = ("*", *point.parts[1:])[-2:] if len(point.parts) > 1 else ("", "")
+    if not name:
+        message = (
+            "the 'bpf' variant of this probe requires a bpf program name and optional bpf "
+            "program id"
+        )
+        return search.error(point, message)
+    found = [
+        Match(point, point.attach(point.name("bpf", id, known), target=f"bpf:{id}:{known}"))
+        for id, known in search.target.bpf_programs()
+        if matches(number, str(id)) and matches(name, known)
+    ]
+    return found or search.none(point, ":".join(point.parts))
+
+
+def iterator(point: Point, search: Search) -> list[Match]:
+    """`kind[:pin]`: every object of a kind that the kernel has, in BTF `struct bpf_iter__KIND`."""
+    name, *pin = point.parts
+    if point.guessed:
+        return []  # no wildcard means an iterator
+    if any("*" in part for part in point.parts):
+        return search.error(point, "iter probe type does not support wildcards")
+    if not name:
+        return search.error(point, "iter should specify a iterator's name")
+    btf = search.target.btf
+    if btf is None or not search.target.has("iter"):
+        return search.none(point, name, "this kernel has no BPF iterators")
+    if btf.find(ITERATOR + name, "struct") is None:
+        known = [t.name.removeprefix(ITERATOR) for t in btf.all("struct") if ITERATOR in t.name]
+        message = f"iter {name} not available for your kernel version."
+        return search.error(point, message, near(name, known))
+    if pin:
+        return search.error(point, "iterators that are pinned are not supported yet")
+    return [Match(point, point.attach(point.name(name), target=name))]
