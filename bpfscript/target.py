@@ -98,6 +98,10 @@ class Target(Protocol):
     def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
         """(category, event) of the tracepoints whose parts match the patterns (`*`), sorted."""
 
+    @property
+    def dynamic_events(self) -> frozenset[tuple[str, str]]:
+        """(category, event) of events that users made: there is no tracepoint behind them."""
+
     def tracepoint_format(self, category: str, event: str) -> str | None:
         """Text of the event's `format` file, or None if there is no such tracepoint."""
 
@@ -152,6 +156,7 @@ FEATURES = {
     "get_current_task_btf": "bpf_get_current_task_btf, 5.11",
     "get_func_ip": "bpf_get_func_ip, 5.15",
     "get_tai_ns": "bpf_ktime_get_tai_ns, 6.1",
+    "raw_cookie": "cookies of raw tracepoints, 6.10",
     "kprobe_session": "BPF_TRACE_KPROBE_SESSION links, 6.10",
     "iter": "BPF iterators, 5.8",
     "large_programs": "programs of a million instructions, 5.2",
@@ -187,6 +192,7 @@ class RecordedTarget:
     features: frozenset[str] = frozenset(FEATURES)
     formats: dict[tuple[str, str], str] = field(default_factory=dict)  # (category, event) -> format
     raw_events: tuple[str, ...] = ("sched_switch", "sys_enter", "sys_exit")
+    dynamic_events: frozenset[tuple[str, str]] = frozenset()
     functions: tuple[tuple[str, str], ...] = ()
     symbols: dict[str, int] = field(default_factory=dict)
     loaded: tuple[tuple[int, str], ...] = ()  # BPF programs

@@ -84,6 +84,8 @@ def _entry(instance: Instance, probe: ProbeInfo) -> Entry:
     kind = instance.kind
     if kind in ("fentry", "fexit"):  # or a kprobe in their place
         kind = instance.attachments[0].kind
+    elif kind == "tracepoint" and instance.attachments[0].kind == "raw_tracepoint":
+        kind = "rawtracepoint"
     type = PROBES[kind].program
     if instance.syscall_side:
         type, kind = ProgramType.RAW_TRACEPOINT, f"syscall_{instance.syscall_side}"

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Side = Literal["", "enter", "exit"]
 USER_KINDS = ("uprobe", "uretprobe", "usdt")
+_KSTACK = ("kstack", "__builtin_kstack")
 _SIDES: tuple[Side, Side] = ("enter", "exit")
 
 
@@ -41,6 +42,7 @@ class Uses:
     def __init__(self, probe: nodes.Probe) -> None:
         self.probe = False  # which probe it is
         self.retval = False
+        self.kstack = False
         self.whole = False  # `args` other than for one of its fields
         self.fields: set[str] = set()
         self.numbers: set[int] = set()  # N of every `argN`
@@ -63,6 +65,7 @@ class Uses:
         if isinstance(node, nodes.Identifier | nodes.Call):
             number = argument_number(node.name)
             self.numbers |= set() if number is None else {number}
+        self.kstack |= isinstance(node, nodes.Identifier | nodes.Call) and node.name in _KSTACK
         self.retval |= _names(node, "retval", "__builtin_retval")
         self.probe |= _names(node, "probe", "__builtin_probe")
         for child in nodes.children(node):
@@ -90,6 +93,7 @@ class Context:
     turn: int = 0  # a table of system calls has one place for each
     usdt: tuple[tuple[int, UsdtArgument], ...] = ()
     result: Type | None = None
+    raw: bool = False  # a raw tracepoint in place of a perf event
 
 
 @dataclass(slots=True)
@@ -127,9 +131,11 @@ class Instances:
         """Kinds whose matches need a program each, for the body to know which it is."""
         if not self.uses.probe or len({m.attach.name for m in matches}) == 1:
             return set()
-        kinds = {m.point.kind for m in matches}
-        cookies = any(kind.cookies for kind in kinds) and self.search.target.has("attach_cookie")
-        return {kind.name for kind in kinds if not (kind.cookies and cookies)}
+        kinds, has = {m.point.kind for m in matches}, self.search.target.has
+        needs = {kind: "attach_cookie" if kind.cookies else "raw_cookie" for kind in kinds}
+        possible = {kind for kind in kinds if kind.cookies or kind.name == "rawtracepoint"}
+        able = {kind for kind in possible if has("attach_cookie") and has(needs[kind])}
+        return {kind.name for kind in kinds - able}
 
     def _syscall(self, match: Match) -> int | None:
         """Number of the system call that a tracepoint is about, if registers give all it has."""
@@ -146,12 +152,23 @@ class Instances:
         if number is None:
             only = match.attach.name if kind in alone else ""
             result = self._result(match) if self.uses.retval else None
-            usdt = self._usdt(match)
-            return Context(kind, arguments=shared, only=only, usdt=usdt, result=result)
+            usdt, raw = self._usdt(match), self._is_raw(match)
+            return Context(kind, arguments=shared, only=only, usdt=usdt, result=result, raw=raw)
         side = _SIDES[match.event[1].startswith("sys_exit")]
         turn = self._seen.get((side, number), 0)
         self._seen[side, number] = turn + 1
         return Context(kind, side, shared, turn=turn)
+
+    def _is_raw(self, match: Match) -> bool:
+        """Whether a raw tracepoint does as well as a perf event, which is slow to let go.
+
+        It has no record for `args`, and other frames of its own on the stack.
+        """
+        if match.point.kind.name != "tracepoint" or match.event[0] == "syscalls":
+            return False
+        if self.uses.args or self.uses.kstack or not self.search.target.has("raw_cookie"):
+            return False
+        return match.event not in self.search.target.dynamic_events
 
     def _arguments(self, match: Match, syscall: bool) -> dict[str, Argument] | None:
         match match.point.kind.name:
@@ -280,7 +297,7 @@ class Instances:
         return Instance(
             probe=probe,
             kind=context.kind,
-            attachments=_attachments(group.matches, context.side, names),
+            attachments=_attachments(group.matches, context, names),
             names=names,
             arguments=None if arguments is None else {a.name: a for a in arguments},
             args_type=self._args_type(first) if arguments is not None else None,
@@ -304,10 +321,17 @@ class Instances:
         return Struct(f"struct tracepoint:{category}:{event}_args", size)
 
 
-def _attachments(matches: Sequence[Match], side: Side, names: Sequence[str]) -> tuple[Attach, ...]:
-    if side:
+def _attachments(
+    matches: Sequence[Match], context: Context, names: Sequence[str]
+) -> tuple[Attach, ...]:
+    if side := context.side:
         first = matches[0].attach
         return (Attach("raw_tracepoint", first.name, target=f"sys_{side}", place=first.place),)
+    if context.raw:
+        return tuple(
+            replace(m.attach, kind="raw_tracepoint", target=m.event[1], cookie=i)
+            for i, m in enumerate(matches)
+        )
     if len(names) < len(matches):
         ids = {name: i for i, name in enumerate(names)}
         return tuple(replace(m.attach, cookie=ids[m.attach.name]) for m in matches)

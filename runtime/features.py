@@ -21,6 +21,7 @@ from .sys import (
     KprobeMultiCreate,
     MapCreate,
     ProgLoad,
+    RawTracepointOpen,
     TracingLinkCreate,
     UprobeMultiCreate,
     address,
@@ -155,6 +156,24 @@ class Features:
         attr = KprobeMultiCreate(syms=ctypes.addressof(symbols), cnt=1)
         return self._multi(attach, attr, errno.ESRCH)
 
+    def _raw_cookie(self) -> bool:
+        """Whether a raw tracepoint takes a cookie: ENOENT is about its name, EINVAL is not."""
+        code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
+        attr = ProgLoad(
+            prog_type=ProgramType.RAW_TRACEPOINT, insns=address(code), insn_cnt=2,
+            license=address(name),
+        )  # fmt: skip
+        nothing = buffer_of(b"no such tracepoint\0")
+        try:
+            with Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr)) as program:
+                attempt = RawTracepointOpen(
+                    name=address(nothing), prog_fd=program.fileno(), cookie=1
+                )
+                Fd(self.kernel.bpf(Cmd.RAW_TRACEPOINT_OPEN, attempt)).close()
+        except BpfError as error:
+            return error.errno == errno.ENOENT
+        return True
+
     def _iter(self) -> bool:
         """Whether a program can be loaded for the iterator over tasks."""
         if (task := KernelTypes(self.kernel).function("bpf_iter_task")) is None:
@@ -192,6 +211,7 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "uprobe_multi": Features._uprobe_multi,
     "kprobe_multi": Features._kprobe_multi,
     "kprobe_session": lambda features: features._kprobe_multi(AttachType.KPROBE_SESSION),
+    "raw_cookie": Features._raw_cookie,
     "iter": Features._iter,
     "large_programs": Features._many,
     "kprobe": lambda _: os.path.exists("/sys/bus/event_source/devices/kprobe/type"),

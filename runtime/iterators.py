@@ -1,7 +1,8 @@
 """Runs iterators: the kernel calls their program for each object while a file is read.
 
-Records leave by the ring. When a quarter of it is full the program asks for a pause (passes/legal_iter.py):
-read(2) gives EAGAIN, the ring is emptied, and reading goes on at the same object. So none is lost.
+Records leave by the ring. When a quarter of it is full the program asks for a pause, see
+passes/legal_iter.py: read(2) gives EAGAIN, the ring is emptied, and reading goes on at the same
+object. So none is lost.
 """
 
 from __future__ import annotations

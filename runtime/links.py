@@ -160,6 +160,12 @@ class Attacher:
     def _raw_tracepoint(self, program: Fd, place: Attach) -> Link:
         name = buffer_of(place.target.rpartition(":")[2].encode() + b"\0")
         attr = RawTracepointOpen(name=address(name), prog_fd=program.fileno(), cookie=place.cookie)
+        try:
+            return Link(Fd(self.kernel.bpf(Cmd.RAW_TRACEPOINT_OPEN, attr, place.name)))
+        except BpfError as error:
+            if not place.cookie or error.errno not in (errno.E2BIG, errno.EINVAL):
+                raise
+        attr.cookie = 0  # no program asks for it where the kernel has none
         return Link(Fd(self.kernel.bpf(Cmd.RAW_TRACEPOINT_OPEN, attr, place.name)))
 
     def _slow(self, program: Fd, place: Attach) -> Link:

@@ -99,6 +99,10 @@ class LiveTarget:
     def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
         return self._tracefs.events(category, event)
 
+    @property
+    def dynamic_events(self) -> frozenset[tuple[str, str]]:
+        return self._tracefs.dynamic_events
+
     def tracepoint_format(self, category: str, event: str) -> str | None:
         return self._tracefs.format(category, event)
 

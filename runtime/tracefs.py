@@ -49,6 +49,23 @@ class Tracefs:
             return [(category, name) for name in names if matches(event, name)]
         return [e for e in self.all_events if matches(category, e[0]) and matches(event, e[1])]
 
+    @cached_property
+    def dynamic_events(self) -> frozenset[tuple[str, str]]:
+        """(category, event) of kprobe, uprobe, synthetic, … events: `p:GROUP/EVENT …`, a line each.
+
+        Synthetic events have no letter in front, and the group `synthetic`.
+        """
+        try:
+            lines = self._read("dynamic_events").splitlines()
+        except MachineError:  # a kernel without them
+            return frozenset()
+        found = set()
+        for line in lines:
+            letter, colon, name = line.split(" ")[0].partition(":")
+            group, _, event = name.rpartition("/") if colon else ("synthetic", "", letter)
+            found.add((group, event.split(";")[0].split("\t")[0]))
+        return frozenset(found)
+
     def categories(self) -> list[str]:
         """Names of the categories, sorted."""
         return self._directories("")

@@ -49,7 +49,12 @@ def test_recorded_tracefs(tmp_path: Path) -> None:
         (tmp_path / "events" / category / event / "format").write_text(f"name: {event}\n")
     (tmp_path / "available_events").write_text("b:one\na:two\na:one\n")
     (tmp_path / "available_filter_functions").write_text("f\ng [ext4]\n")
+    (tmp_path / "dynamic_events").write_text(
+        "p:kprobes/p vfs_read\ns:synthetic/w u64 lat\nw u64 x\n"
+    )
     target = LiveTarget(tracefs=Tracefs(str(tmp_path)))
+    made = {("kprobes", "p"), ("synthetic", "w")}
+    assert target.dynamic_events == made
     assert target.tracepoints("a", "*") == [("a", "one"), ("a", "two")]
     assert target.tracepoints("*", "one") == [("a", "one"), ("b", "one")]
     assert target.tracepoints("b", "one") == [("b", "one")]

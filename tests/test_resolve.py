@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from resolving import faults, machine, names, resolved, run, warnings
 
@@ -138,7 +140,20 @@ class TestSharing:
         assert [a.cookie for a in instance.attachments] == [0, 1, 2]
         assert instance.names[2] == "tracepoint:sched:sched_wakeup"
         assert instance.attachments[2].name == instance.names[2]
-        assert instance.attachments[2].target == "sched:sched_wakeup"
+        assert instance.attachments[2].target == "sched_wakeup"
+
+    def test_perf_events_only_for_what_raw_tracepoints_lack(self) -> None:
+        def kinds(script: str, **changes: Any) -> set[str]:
+            (instance,) = resolved(script, target=machine(**changes))
+            return {a.kind for a in instance.attachments}
+
+        assert kinds("t:sched:sched_wakeup { print(probe); print(ustack); }") == {"raw_tracepoint"}
+        assert kinds("t:sched:sched_wakeup { print(args.pid); }") == {"tracepoint"}
+        assert kinds("t:sched:sched_wakeup { print(kstack(3)); }") == {"tracepoint"}
+        made = frozenset({("sched", "sched_wakeup")})
+        assert kinds("t:sched:sched_wakeup { }", dynamic_events=made) == {"tracepoint"}
+        old = frozenset(FEATURES) - {"raw_cookie"}
+        assert kinds("t:sched:sched_wakeup { }", features=old) == {"tracepoint"}
 
     def test_a_program_for_each_kind(self) -> None:
         found = resolved("begin, i:s:1, i:s:2, p:hz:9, u:./prog:add { }")
@@ -149,7 +164,8 @@ class TestSharing:
         script = "t:sched:sched_* { print(probe); }"
         assert len(resolved(script, target=WITHOUT_COOKIES)) == 3
         assert len(resolved("t:sched:sched_* { }", target=WITHOUT_COOKIES)) == 1
-        assert len(resolved("rt:sys_* { print(probe); }")) == 2
+        assert len(resolved("rt:sys_* { print(probe); }", target=WITHOUT_COOKIES)) == 2
+        assert len(resolved("rt:sys_* { print(probe); }")) == 1
         assert len(resolved("rt:sys_* { print(arg0); }")) == 1
         assert len(resolved("begin, begin { print(probe); }")) == 1
 
