@@ -137,3 +137,13 @@ class ScriptError(Exception):
 
 class CompilerBug(Exception):
     """bpfscript is at fault: an invariant between its stages does not hold."""
+
+
+class MachineError(Exception):
+    """This machine cannot do it. `str()` says what is missing, `hint` what to do."""
+
+    status = 1  # the tool's exit status
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        self.message, self.hint = message, hint
+        super().__init__(message)

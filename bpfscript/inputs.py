@@ -12,7 +12,9 @@ from bpfscript.options import Command, UsageError
 from bpfscript.target import MachineError
 
 if TYPE_CHECKING:
+    from bpfscript.console import Console
     from bpfscript.frontend.typed import Options
+    from bpfscript.runtime.cache import Cache
     from bpfscript.runtime.live_target import LiveTarget
 
 # Stages by bpftrace's names; asked for so, they go to the error stream, and the script runs.
@@ -95,13 +97,24 @@ def _filter(command: Command) -> str | None:
     return pattern
 
 
-def target(command: Command) -> LiveTarget:
+def cache(command: Command, console: Console) -> Cache:
+    """What was made once and kept, unless the options or others' rights forbid to look."""
+    from bpfscript.runtime.cache import Cache, place
+
+    kept = Cache(None if command.has("no-cache") else place(os.environ))
+    if why := kept.refusal():
+        console.warning(f"the cache is not used: {why}")
+    return kept
+
+
+def target(command: Command, cache: Cache) -> LiveTarget:
     from bpfscript.runtime.live_target import LiveTarget
 
     return LiveTarget(
         environment=os.environ,
         traceable_functions=command.last("traceable-functions"),
         without=frozenset(name for value in command.all("no-feature") for name in value.split(",")),
+        cache=cache,
     )
 
 

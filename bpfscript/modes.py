@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, cast
 
-from bpfscript.inputs import STAGE_ALIASES, Unfit, options, source, stages, target
+from bpfscript.inputs import STAGE_ALIASES, Unfit, cache, options, source, stages, target
 from bpfscript.options import Command, UsageError
 from bpfscript.target import MachineError
 
@@ -44,7 +44,7 @@ def run(command: Command, mode: str, console: Console) -> int:
     from bpfscript import driver
     from bpfscript.frontend.parser import parse
 
-    text, machine = source(command), target(command)
+    text, machine = source(command), target(command, cache(command, console))
     words, chosen = stages(command), options(command, mode)
     if "help" in command.named:
         return _explain(parse(text), console)
@@ -209,7 +209,8 @@ def show_list(command: Command, console: Console) -> int:
     if len(words) > 1 and not is_script:
         raise UsageError("-l takes one pattern")
     script = source(command) if is_script else None
-    listing = Listing(target(command), options(command, ""), console.warning)
+    machine = target(command, cache(command, console))
+    listing = Listing(machine, options(command, ""), console.warning)
     if script:
         from bpfscript.frontend.parser import parse
 

@@ -57,6 +57,7 @@ OPTIONS = (
     Option("verify-ir", "", "", "check the IR after every pass", COMPILER),
     Option("verify-llvm-ir", "", "", "", COMPILER, means="verify-ir"),
     Option("no-optimise", "", "", "leave out the optimising passes", COMPILER),
+    Option("no-cache", "", "", "use nothing that an earlier run kept, keep nothing", OTHERS),
     Option("info", "", "", "tell what this kernel offers", OTHERS),
     Option("help", "h", "", "show this", OTHERS),
     Option("version", "V", "", "show the version", OTHERS),

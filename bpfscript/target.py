@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
+from bpfscript.diagnostics import MachineError as MachineError
+
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
     from bpfscript.types import Field, Struct, Type
@@ -161,16 +163,6 @@ FEATURES = {
     "iter": "BPF iterators, 5.8",
     "large_programs": "programs of a million instructions, 5.2",
 }
-
-
-class MachineError(Exception):
-    """This machine cannot do it. `str()` says what is missing, `hint` what to do."""
-
-    status = 1  # the tool's exit status
-
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        self.message, self.hint = message, hint
-        super().__init__(message)
 
 
 def matches(pattern: str, name: str) -> bool:

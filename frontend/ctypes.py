@@ -125,7 +125,10 @@ class CTypes:
         """(value, name of its enum) of an enum constant."""
         if self._own and (found := self._own.enum_constant(name)):
             return found
-        return self._constants.get(name) if self._btf else None
+        if self._btf is None or (constant := self._btf.enumerator(name)) is None:
+            return None
+        value, record = constant
+        return value, self._enum_name(record)
 
     def enum(self, name: str) -> dict[int, str] | None:
         """value → name of an enum."""
@@ -145,22 +148,13 @@ class CTypes:
         """Text of an object-like #define of the script."""
         return self._own.macro(name) if self._own else None
 
-    @cached_property
-    def _constants(self) -> dict[str, tuple[int, str]]:
-        found: dict[str, tuple[int, str]] = {}
-        assert self._btf
-        for record in self._btf.all("enum", "enum64"):
-            for name, value in self._btf.enumerators(record).items():
-                found.setdefault(name, (value, self._enum_name(record)))
-        return found
-
     # BTF
 
     def _enum_name(self, record: BtfType) -> str:
         """Its name, or one made of its place that no script can write."""
         if record.name:
             return record.name
-        name = f"{{#{record.offset}}}"
+        name = f"{{#{record.id}}}"
         self._anonymous[f"enum {name}"] = record
         return name
 
@@ -216,7 +210,7 @@ class CTypes:
     def _struct(self, record: BtfType) -> Struct:
         name = f"{record.kind} {record.name}"
         if not record.name:
-            name = f"{record.kind} {{#{record.offset}}}"
+            name = f"{record.kind} {{#{record.id}}}"
             self._anonymous[name] = record
         return Struct(name, record.size, 8)
 

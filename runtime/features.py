@@ -11,6 +11,7 @@ from collections.abc import Callable
 from bpfscript.manifest import MapType, ProgramType
 from bpfscript.target import FEATURES
 
+from .cache import Cache
 from .errors import BpfError, FeatureMissing
 from .fd import Fd
 from .kernel_types import KernelTypes
@@ -50,8 +51,8 @@ _HELPERS = {  # enum bpf_func_id
 class Features:
     """Answers for the names in `target.FEATURES`."""
 
-    def __init__(self, kernel: Kernel | None = None) -> None:
-        self.kernel = kernel or Kernel()
+    def __init__(self, kernel: Kernel | None = None, cache: Cache | None = None) -> None:
+        self.kernel, self.cache = kernel or Kernel(), cache or Cache(None)
         self._known: dict[str, bool] = {}
 
     def has(self, feature: str) -> bool:
@@ -70,7 +71,7 @@ class Features:
 
     def without(self, names: frozenset[str]) -> Features:
         """The same answers but for `names`, which are denied (`--no-feature`)."""
-        other = Features(self.kernel)
+        other = Features(self.kernel, self.cache)
         other._known = self._known | dict.fromkeys(names, False)
         return other
 
@@ -176,7 +177,7 @@ class Features:
 
     def _iter(self) -> bool:
         """Whether a program can be loaded for the iterator over tasks."""
-        if (task := KernelTypes(self.kernel).function("bpf_iter_task")) is None:
+        if (task := KernelTypes(self.kernel, self.cache).function("bpf_iter_task")) is None:
             return False
         code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
         attr = ProgLoad(
@@ -187,7 +188,7 @@ class Features:
 
     def _fentry(self) -> bool:
         """Whether a program can be attached to a function that is there for trying."""
-        if (function := KernelTypes(self.kernel).function("bpf_fentry_test1")) is None:
+        if (function := KernelTypes(self.kernel, self.cache).function("bpf_fentry_test1")) is None:
             return False
         code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
         attr = ProgLoad(

@@ -15,15 +15,17 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bpfscript.manifest import Attach
+from bpfscript.target import MachineError
 
+from .cache import Cache
 from .errors import AttachError, BpfError
 from .fd import Fd
+from .kernel_btf import BTF, kernel_btf
 from .sys import BtfInfo, Cmd, Kernel, ObjectById, ObjectInfo, ProgInfo, address
 
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
 
-VMLINUX = "/sys/kernel/btf/vmlinux"
 _FUNC_INFO = 8  # bytes of struct bpf_func_info {insn_off, type_id}
 
 
@@ -38,26 +40,23 @@ class Tie:
 class KernelTypes:
     """Finds functions by name. Owns the descriptors of programs until it is closed."""
 
-    def __init__(self, kernel: Kernel) -> None:
-        self.kernel, self._stack = kernel, ExitStack()
+    def __init__(self, kernel: Kernel, cache: Cache) -> None:
+        self.kernel, self._cache, self._stack = kernel, cache, ExitStack()
 
     def close(self) -> None:
         self._stack.close()
 
     @cached_property
     def _btf(self) -> Btf | None:
-        from bpfscript.btf import Btf, BtfError
-
         try:
-            with open(VMLINUX, "rb") as file:
-                return Btf(file.read())
-        except (OSError, BtfError):
+            return kernel_btf(BTF, self._cache)
+        except MachineError:  # it is damaged
             return None
 
     def function(self, name: str) -> int | None:
         """Number of a function of the kernel, or None."""
         found = self._btf.find(name, "func") if self._btf else None
-        return self._btf.number(found) if self._btf and found else None
+        return found.id if found else None
 
     def tie(self, place: Attach) -> Tie:
         """What a program for a place is tied to. Raises AttachError, and BpfError."""

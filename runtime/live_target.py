@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from bpfscript.target import DebugInfo, MachineError, UsdtProbe, UserSymbol, matches
 
+from .cache import Cache
+from .kernel_btf import BTF
 from .tracefs import SYSTEM_CALLS, Tracefs, parse_functions
 
 if TYPE_CHECKING:
@@ -17,7 +19,6 @@ if TYPE_CHECKING:
 
     from .features import Features
 
-BTF = "/sys/kernel/btf/vmlinux"
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
 _TEXT_SYMBOLS = frozenset("tTwW")
 
@@ -28,6 +29,7 @@ class LiveTarget:
     traceable_functions: a file to read instead of available_filter_functions.
     without: features to deny (`--no-feature`).
     debug_directories: where separate debug files are, the first place first.
+    cache: of what can be made of this machine once.
     """
 
     def __init__(
@@ -38,12 +40,14 @@ class LiveTarget:
         without: frozenset[str] = frozenset(),
         tracefs: Tracefs | None = None,
         debug_directories: Sequence[str] = ("/usr/lib/debug",),
+        cache: Cache | None = None,
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._traceable = traceable_functions
         self._without = without
         self._tracefs = tracefs or Tracefs()
         self._debug_directories = tuple(debug_directories)
+        self._cache = cache or Cache(None)
         self._symbols: dict[str, list[UserSymbol]] = {}
         self._usdt: dict[str, list[UsdtProbe]] = {}
         self._debug: dict[str, DebugInfo | None] = {}
@@ -72,24 +76,15 @@ class LiveTarget:
     @cached_property
     def btf(self) -> Btf | None:
         """Types of the kernel. Raises MachineError for a file that is no BTF."""
-        path = self._environment.get("BPFTRACE_BTF", BTF)
-        try:
-            with open(path, "rb") as file:
-                data = file.read()
-        except OSError:
-            return None
-        from bpfscript.btf import Btf, BtfError
+        from .kernel_btf import kernel_btf
 
-        try:
-            return Btf(data)
-        except BtfError as error:
-            raise MachineError(f"{path}: {error}") from error
+        return kernel_btf(self._environment.get("BPFTRACE_BTF", BTF), self._cache)
 
     @cached_property
     def features(self) -> Features:
         from .features import Features
 
-        return Features().without(self._without)
+        return Features(cache=self._cache).without(self._without)
 
     def has(self, feature: str) -> bool:
         if self._traceable and feature in ("kprobe", "fentry"):

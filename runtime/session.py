@@ -136,7 +136,7 @@ class Session:
         """Load a program once for each of its places; those that refuse it are left out."""
         info = next(info for info in self.manifest.probes if info.program == program.name)
         refused: KernelError | None = None
-        with closing(KernelTypes(self.kernel)) as types:
+        with closing(KernelTypes(self.kernel, self.features.cache)) as types:
             for place in info.attachments:
                 try:
                     loaded = loader.load(program, how, types.tie(place))
