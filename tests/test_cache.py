@@ -34,7 +34,8 @@ def test_what_is_kept_comes_back(cache: Cache, tmp_path: Path) -> None:
 def test_nothing_is_kept_without_a_place() -> None:
     cache = Cache(None)
     cache.put("a", b"key", b"data")
-    assert cache.get("a", b"key") is cache.refusal() is None
+    assert cache.get("a", b"key") is None
+    assert cache.refusal() is None
 
 
 def test_damage_is_a_miss(cache: Cache, tmp_path: Path) -> None:
