@@ -9,13 +9,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from bpfscript.btf_index import BtfError as BtfError
 from bpfscript.btf_index import Index
-
-if TYPE_CHECKING:
-    from mmap import mmap
 
 Kind = Literal[
     "void", "int", "ptr", "array", "struct", "union", "enum", "fwd", "typedef", "volatile", "const",
@@ -54,12 +51,11 @@ class BtfType(NamedTuple):
 class Btf:
     """The types of one BTF blob, such as /sys/kernel/btf/vmlinux.
 
+    data: bytes, or what reads alike: a mapping of the file.
     index: gives the index of a type section, when it is first needed.
     """
 
-    def __init__(
-        self, data: bytes | mmap, index: Callable[[memoryview], Index] = Index.build
-    ) -> None:
+    def __init__(self, data: bytes, index: Callable[[memoryview], Index] = Index.build) -> None:
         try:
             magic, _, _, header, type_off, type_len, str_off, str_len = _HEADER.unpack_from(data)
         except struct.error as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .cache import Cache, identity, kernel_identity
 
 if TYPE_CHECKING:
-    from mmap import mmap
-
     from bpfscript.btf import Btf
     from bpfscript.btf_index import Index
 
@@ -25,14 +23,14 @@ def kernel_btf(path: str = BTF, cache: Cache | None = None) -> Btf | None:
         return None
 
 
-def _content(path: str) -> bytes | mmap:
+def _content(path: str) -> bytes:
     """The file's content; what the kernel gives is mapped where it can be, since 6.16."""
     with open(path, "rb", buffering=0) as file:
         if path.startswith("/sys/"):  # other files may shrink, and mappings of them fault
             from mmap import MAP_PRIVATE, PROT_READ, mmap
 
             try:
-                return mmap(file.fileno(), 0, flags=MAP_PRIVATE, prot=PROT_READ)
+                return cast(bytes, mmap(file.fileno(), 0, flags=MAP_PRIVATE, prot=PROT_READ))
             except (OSError, ValueError):
                 pass
         return file.readall()
