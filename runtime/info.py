@@ -9,6 +9,8 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
+from bpfscript.target import FEATURES
+
 from .errors import BpfError
 from .features import Features
 
@@ -32,6 +34,27 @@ _PROBES = {
     "fentry": "fentry",
     "iter": "iter",
 }
+
+_USES = {
+    "ringbuf": ("events", "nothing: it is needed"),
+    "may_goto": ("ends of loops", "loops of a known length, counted"),
+    "loop": ("nothing: loops stay loops", "no need"),
+    "for_each_map_elem": ("for loops over maps", "nothing: they are refused"),
+    "attach_cookie": ("probe in one program for many matches", "a program for each match"),
+    "raw_cookie": ("many tracepoints at once", "perf events, let go in the background"),
+    "uprobe_multi": ("many user functions at once", "perf events, one a place"),
+    "kprobe_multi": ("many kernel functions at once", "perf events, one a place"),
+    "kprobe_session": ("nothing yet", "kprobe_multi serves both"),
+    "kprobe": ("kprobe, kretprobe", "nothing: they are refused"),
+    "fentry": ("fentry, fexit", "kprobe, kretprobe"),
+    "iter": ("iter", "nothing: it is refused"),
+    "get_func_ip": ("func at the return of a function", "nothing: the program is refused"),
+    "get_current_task_btf": ("nothing yet", "get_current_task and probe reads"),
+    "get_tai_ns": ("nsecs(tai), tseries", "nothing: use nsecs(sw_tai)"),
+    "lookup_percpu_elem": ("per-CPU maps in programs", "nothing: reading them is refused"),
+    "large_programs": ("programs of more than 4096 instructions", "nothing: they are refused"),
+}
+"""feature → (what it serves, what serves where it is missing)"""
 
 
 def report(version: str, features: Features | None = None) -> str:
@@ -61,6 +84,7 @@ def report(version: str, features: Features | None = None) -> str:
         _columns("Kernel helpers", has(_HELPERS)),
         _columns("Kernel features", kernel),
         _columns("Probe types", has(_PROBES)),
+        _section("Uses", [(name, _use(features, name)) for name in FEATURES]),
     ])  # fmt: skip
 
 
@@ -71,6 +95,12 @@ def _answer(ask: Callable[[], bool]) -> str:
         return "no"
     except (BpfError, OSError) as error:
         return f"unknown ({error})"
+
+
+def _use(features: Features, name: str) -> str:
+    serves, instead = _USES[name]
+    answer = _answer(partial(features.has, name))
+    return f"{serves}" if answer == "yes" else f"{serves}; {answer}, so {instead}"
 
 
 def _limit(features: Features) -> str:

@@ -36,6 +36,8 @@ REQUIREMENTS = {
     "fentry": lambda: _has("fentry"),
     "iter": lambda: _has("iter"),
     "bpftrace": lambda: shutil.which("bpftrace") is not None,
+    "pmu": lambda: os.path.exists("/sys/bus/event_source/devices/cpu/type"),
+    "upstream": lambda: (Path(__file__).parent.parent / "conformance/.upstream/bpftrace").exists(),
     "bpftool": lambda: shutil.which("bpftool") is not None,
     "cc": lambda: shutil.which("cc") is not None,
 }

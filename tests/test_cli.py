@@ -226,7 +226,7 @@ def test_listing(tmp_path: Path) -> None:
 
 def test_info() -> None:
     text = report("1.2.3")
-    titles = ["System", "Build", "Kernel helpers", "Kernel features", "Probe types"]
+    titles = ["System", "Build", "Kernel helpers", "Kernel features", "Probe types", "Uses"]
     assert re.findall(r"^\S.*", text, re.M) == titles
     assert "  version: 1.2.3\n" in text
     answers = re.findall(r"(?:yes|no|unknown \(.*?\))\b", text.partition("Kernel helpers")[2])
