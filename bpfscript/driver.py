@@ -12,6 +12,7 @@ from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.frontend.typed import Checked, Options
 from bpfscript.ir.core import Module
 from bpfscript.manifest import Artifact
+from bpfscript.pieces import HostCode, Plan
 from bpfscript.target import Target
 
 STAGES = {
@@ -86,6 +87,13 @@ def compile(
     tell("asm", lambda: _asm(artifact))
     tell("elf", lambda: _elf(artifact))
     return Result(artifact, checked.warnings)
+
+
+def make_native(plan: Plan) -> HostCode:
+    """Machine code of this process that shows events. Slow: LLVM is loaded if it is not there."""
+    from bpfscript.backends.host import make_native
+
+    return make_native(plan)
 
 
 def _nodes(program: object) -> str:

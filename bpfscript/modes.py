@@ -136,6 +136,7 @@ def _trace(
     machine: LiveTarget,
     console: Console,
 ) -> int:
+    from bpfscript import driver
     from bpfscript.runtime.json_output import JsonPrinter
     from bpfscript.runtime.process import Child
     from bpfscript.runtime.session import Session
@@ -166,6 +167,7 @@ def _trace(
             artifact, printer, pid=chosen.pid, child=child, dry_run=command.has("dry-run"),
             features=machine.features, warn=console.warning,
             say=console.lines if command.has("verbose") else lambda _: None,
+            native=None if mode else lambda: printer.native(driver.make_native),
         )  # fmt: skip
         stack.enter_context(session)
         if mode in ("test", "bench"):

@@ -12,19 +12,18 @@ from . import histograms, time_series
 from .json_values import JsonValues, number, quote
 from .messages import helper_message
 from .output import Printer
-from .printf_runs import ShowRun, Wrap, run_formatter
+from .printf_runs import Wrap
 from .tables import Entry, Table
 from .values import Values
 
 _NAMES = {"system": "syscall"}  # as upstream calls them
 
 
-_RECORD = Wrap('{"type": "printf", "data": "', '"}\n', lambda text: quote(text)[1:-1])
-
-
 class JsonPrinter(Printer):
     """For programs: all that a run has to say is a line of output. Nothing to escape for a
     terminal: JSON has no control characters."""
+
+    wrap = Wrap('{"type": "printf", "data": "', '"}\n', lambda text: quote(text)[1:-1])
 
     def shapes(self) -> tuple[Values, Values]:
         return Values(self.manifest, self.symbols), JsonValues(self.manifest, self.symbols)
@@ -41,9 +40,6 @@ class JsonPrinter(Printer):
 
     def record(self, kind: str, text: str) -> None:
         self._line(_NAMES.get(kind, kind), quote(text))
-
-    def runs(self, event: Event) -> ShowRun | None:
-        return run_formatter(event, self.texts, _RECORD) if event.kind == "printf" else None
 
     def value(self, shown: str) -> None:
         self._line("value", shown)

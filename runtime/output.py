@@ -14,14 +14,16 @@ from typing import BinaryIO, TextIO
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Event, Manifest, MapDef, Place
+from bpfscript.pieces import MakeNative
 from bpfscript.types import Aggregate, String
 
 from .messages import Messages, coloured, helper_message
 from .names import local_time
 from .printf import formatter
-from .printf_runs import ShowRun
+from .printf_runs import ShowRun, Wrap, run_formatter
 from .ringbuf import Run
 from .sink import Buffering, Sink
+from .stream import Drain
 from .symbols import Symbols
 from .tables import Entry, Table
 from .values import Values
@@ -62,6 +64,8 @@ class Printer(ABC):
     def shapes(self) -> tuple[Values, Values]:
         """What shows values inside text, and what shows the values of print() and of maps."""
 
+    wrap: Wrap | None = None  # what stands around the text of a printf
+
     # What a session calls
 
     def event(self, event: Event, data: memoryview) -> None:
@@ -85,12 +89,9 @@ class Printer(ABC):
 
     def _runs(self, event: Event) -> ShowRun | None:
         if id(event) not in self._shows:
-            self._shows[id(event)] = event, self.runs(event)
+            show = run_formatter(event, self.texts, self.wrap) if event.kind == "printf" else None
+            self._shows[id(event)] = event, show
         return self._shows[id(event)][1]
-
-    def runs(self, event: Event) -> ShowRun | None:
-        """What shows many records of an event together, if that can be done."""
-        return None
 
     def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
         """A map's contents. A scalar without entry shows its zero value."""
@@ -120,6 +121,12 @@ class Printer(ABC):
         """The events at hand are handled."""
         self.symbols.drain()
         self.sink.batch_end()
+
+    def native(self, make: MakeNative) -> Drain | None:
+        """Native code that shows the events that it can; takes a while."""
+        from .native import native
+
+        return native(self.manifest.events, self.texts, self.wrap, make)
 
     @abstractmethod
     def attached(self, count: int) -> None:

@@ -21,7 +21,7 @@ _CONVERSION = re.compile(
     r"(?:\.(?:\d*|\*))?(?P<length>hh|h|ll|[lLjzt])?(?P<kind>rx|rh|gr|[diouxXcpsr]))"
 )
 _BITS = {None: 32, "hh": 8, "h": 16}  # other lengths: 64
-_PREFIX = {"o": "0", "x": "0x", "X": "0X"}
+PREFIX = {"o": "0", "x": "0x", "X": "0X"}
 _CHARACTERS = [bytes([b]).decode("utf-8", "surrogateescape") for b in range(256)]
 
 
@@ -126,7 +126,7 @@ def _shape(c: Conversion, t: Type, values: Values) -> Shape:
             show = "{:+d}".format if c.plus else str
             return _number(c.bits, True, t, show, "%+d" if c.plus else "%d")
     digits = ("{:" + c.kind.replace("u", "d") + "}").format
-    prefix = _PREFIX.get(c.kind) if c.base else None
+    prefix = PREFIX.get(c.kind) if c.base else None
     if prefix:
         return _number(c.bits, False, t, lambda v: prefix + digits(v) if v else "0")
     return _number(c.bits, False, t, digits, "%" + c.kind.replace("u", "d"))

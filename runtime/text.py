@@ -7,7 +7,6 @@ from bpfscript.types import Aggregate
 
 from . import histograms, time_series
 from .output import Printer
-from .printf_runs import ShowRun, run_formatter
 from .tables import Entry, Row, Table
 from .values import Values
 
@@ -37,9 +36,6 @@ class TextPrinter(Printer):
 
     def record(self, kind: str, text: str) -> None:
         self.sink.write(text + "\n" if kind in ("join", "system") else text)
-
-    def runs(self, event: Event) -> ShowRun | None:
-        return run_formatter(event, self.texts) if event.kind == "printf" else None
 
     def value(self, shown: str) -> None:
         self.sink.write(shown + "\n")

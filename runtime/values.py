@@ -81,6 +81,11 @@ def printable(raw: bytes) -> str:
     return "".join(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in raw)
 
 
+def harmless(text: str) -> str:
+    """Control characters as `\\xhh`."""
+    return text.translate(_HARMLESS)
+
+
 def buffer_bytes(raw: bytes) -> bytes:
     return raw[4 : 4 + int.from_bytes(raw[:4], "little")]
 

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from output_support import Output
 
+from bpfscript.driver import make_native
 from bpfscript.manifest import Event, Manifest, Settings
-from bpfscript.runtime.ringbuf import Run
+from bpfscript.runtime.ringbuf import RingBuffer, Run
 from bpfscript.types import Bool, Int, Pointer, String, Type
 
 NUMBERS = [Int(bits, signed) for bits in (8, 16, 32, 64) for signed in (True, False)]
@@ -83,6 +84,42 @@ def test_many_are_shown_as_each_alone(
     manifest = Manifest(events=[event], settings=Settings(str_trunc_trailer=".."))
     together, alone = (Output(manifest, json=json, terminal=terminal) for _ in range(2))
     together.printer.run(event, run_of(records))
+    for record in records:
+        alone.printer.event(event, memoryview(record))
+    assert together.text == alone.text
+
+
+class Ring(RingBuffer):
+    """A ring that holds these records."""
+
+    def __init__(self, records: list[bytes]) -> None:
+        block = run_of(records).block
+        producer = bytearray(struct.pack("<Q", len(block)).ljust(4096, b"\0") + block)
+        super().__init__(bytearray(4096), producer.ljust(4096 + (1 << 16), b"\0"), 1 << 16, 4096)
+
+
+def natively(output: Output, event: Event, records: list[bytes]) -> int:
+    """Show records by native code and, those that it leaves, by Python; how many it left."""
+    drain, ring, left = output.printer.native(make_native), Ring(records), 0
+    while drain and not drain(ring, ring.produced, output.printer.shown):
+        for run in ring.runs(ring.produced, 1):
+            output.printer.run(event, run)
+            left += 1
+            break
+    if drain is None:
+        output.printer.run(event, run_of(records))
+    return left if drain else len(records)
+
+
+@given(events(), st.booleans(), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_native_code_shows_the_same(
+    made: tuple[Event, list[bytes]], json: bool, terminal: bool
+) -> None:
+    event, records = made
+    manifest = Manifest(events=[event], settings=Settings(str_trunc_trailer=".."))
+    together, alone = (Output(manifest, json=json, terminal=terminal) for _ in range(2))
+    natively(together, event, records)
     for record in records:
         alone.printer.event(event, memoryview(record))
     assert together.text == alone.text
