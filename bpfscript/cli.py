@@ -9,12 +9,10 @@ from types import TracebackType
 
 from bpfscript.console import Console, open_streams
 from bpfscript.diagnostics import ScriptError
+from bpfscript.identity import VERSION, program, stands_in, take_name, version_line
 from bpfscript.options import ABSENT, OPTIONS, Command, UsageError, parse, usage
 from bpfscript.runtime.sink import OutputClosed
 from bpfscript.target import MachineError
-
-VERSION = "0.1.0"
-PROGRAM = "bpfscript"
 
 OK, FAULT, BUG, INTERRUPTED = 0, 1, 70, 130
 MODES = {"codegen": "", "format": "fmt", "test": "test", "bench": "bench"}
@@ -35,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except UsageError as error:
         console.error(f"USAGE: {error}")
-        print(f"\n{usage(PROGRAM)}", end="", file=sys.stderr)
+        print(f"\n{usage(program())}", end="", file=sys.stderr)
     except ScriptError as error:
         console.diagnostics(error.diagnostics)
     except MachineError as error:
@@ -55,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 def _bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:
     """A fault of ours: one line, the traceback only for who asks."""
     what = " ".join(f"{kind.__name__}: {bug}".split())
-    print(f"BUG: {PROGRAM} {VERSION} went wrong: {what}", file=sys.stderr)
+    print(f"BUG: {program()} {VERSION} went wrong: {what}", file=sys.stderr)
     hint = "please report it with the script; BPFSCRIPT_TRACEBACK=1 shows where"
     print(f"HINT: {hint}", file=sys.stderr)
     if os.environ.get("BPFSCRIPT_TRACEBACK"):
@@ -69,18 +67,26 @@ def _bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | N
 def _main(argv: list[str], console: Console) -> int:
     command = parse(argv)
     if command.has("help"):
-        print(usage(PROGRAM), end="")
+        print(usage(program()), end="")
         return OK
     if command.has("version"):
-        print(f"{PROGRAM} v{VERSION}")
+        print(version_line())
         return OK
+    if shell := command.last("completion"):
+        from bpfscript.completion import SHELLS, write
+
+        if shell not in SHELLS:
+            raise UsageError(f"--completion can only be {', '.join(SHELLS)}, not '{shell}'.")
+        print(write(shell, program()), end="")
+        return OK
+    take_name()
     console.open()
     mode = _mode(command)
     _check(command)
     if command.has("info"):
         from bpfscript.runtime.info import report
 
-        print(report(VERSION), end="")
+        print(report(VERSION, stands_in=stands_in()), end="")
         return OK
     if not (argv and (command.has("e") or command.words or command.has("list"))):
         raise UsageError("filename or -e 'program' required.")
@@ -136,8 +142,8 @@ def _need_privileges() -> None:
     for number, name in ((_BPF, "CAP_BPF"), (_PERFMON, "CAP_PERFMON")):
         if not (effective >> _ADMIN | effective >> number) & 1:
             raise MachineError(
-                f"Missing {name} capability, please run {PROGRAM} as the root user.",
-                f"sudo {PROGRAM} …",
+                f"Missing {name} capability, please run {program()} as the root user.",
+                f"sudo {program()} …",
             )
 
 

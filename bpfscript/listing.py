@@ -9,7 +9,7 @@ A pattern is looked up as an attach point is, except where attach points take no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from bpfscript.btf import Kind
 from bpfscript.c_text import definition, members, parameters, result
@@ -98,9 +98,9 @@ class Listing:
                         if point.kind.name not in _SILENT:
                             found += self._names(point, search)
         report.raise_errors()
-        yield from self._shown(dict.fromkeys(found), verbose)
+        yield from self._shown(found, verbose)
 
-    def _shown(self, names: Iterator[str] | dict[str, None], verbose: bool) -> Iterator[str]:
+    def _shown(self, names: Iterable[str], verbose: bool) -> Iterator[str]:
         for name in names:
             yield name
             if verbose:

@@ -96,7 +96,10 @@ def _explain(program: Program, console: Console) -> int:
                 told = [a.value for a in rest[1:] if isinstance(a, nodes.StringLiteral)]
                 description = (told or [b""])[0].decode("utf-8", "surrogateescape")
                 lines.setdefault(f"--{name.decode('utf-8', 'surrogateescape')}", description)
-    console.lines("HINT: expected program options:", *(f"{n}: {text}" for n, text in lines.items()))
+    console.lines(
+        "HINT: expected program options:",
+        *(f"{n}: {text}" if text else n for n, text in lines.items()),
+    )
     return NOTHING
 
 

@@ -59,9 +59,12 @@ OPTIONS = (
     Option("no-optimise", "", "", "leave out the optimising passes", COMPILER),
     Option("no-cache", "", "", "use nothing that an earlier run kept, keep nothing", OTHERS),
     Option("info", "", "", "tell what this kernel offers", OTHERS),
+    Option(
+        "completion", "", "SHELL", "print completion for bash, zsh, fish, or the man page", OTHERS
+    ),
     Option("help", "h", "", "show this", OTHERS),
     Option("version", "V", "", "show the version", OTHERS),
-    Option("btf", "b", "", "", OTHERS, means="btf"),  # BTF is always used
+    Option("btf", "b", "", "accepted: BTF is always used", OTHERS, means="btf"),
     Option("aot", "", "FILE", "--emit FILE writes a BPF object", ABSENT),
     Option("debuginfo", "", "DIR", "debug information is looked for in the usual places", ABSENT),
     Option("dwarf-pid", "", "PID", "stacks are walked by frame pointers", ABSENT),

@@ -32,7 +32,7 @@ def check(
     from .resolve import resolve
 
     report = Reporter()
-    configuration = configure(program.config, options.environment, report, program.span)
+    configuration = configure(program.config, options.environment, report)
     report.raise_errors()
     limits = configuration.limits
     program = _without_macros(_with_imports(program, options, report), report)

@@ -13,6 +13,8 @@ Argument = nodes.Expr | nodes.TypeName | nodes.Typeof
 
 UNVISITED: frozenset[Kind] = frozenset(("word", "type", "variable", "other", "map", "keyed"))
 
+FORMATTED = ("printf", "errorf", "warnf")
+
 
 class Arguments(Builtins):
     def check_arguments(self, node: nodes.Call, row: Function) -> bool:
@@ -34,6 +36,10 @@ class Arguments(Builtins):
             return False
         if isinstance(argument, nodes.Positional) and node.name == "str":
             return self.parameter_text(argument)
+        formatted = node.name in FORMATTED and argument is node.args[0]
+        if formatted and isinstance(argument, nodes.StringLiteral):
+            self.literal(argument, argument.value)  # may be longer than strings are
+            return True
         type = self.expression(argument)
         if type is None:
             return kind in ("text", "number") and argument in self.constants

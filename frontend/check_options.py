@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bpfscript.target import MachineError
 from bpfscript.types import BOOL, INT64, UINT64, String, Type
 
 from . import nodes
@@ -65,30 +66,24 @@ class Parameters(Arguments):
             return self._flag(node, name, text, default)
         number = default if text is None else parse_number(text)
         if number is None:
-            self.error(
-                node.span,
-                f"program command line option --{name} expects an integer (value: {text})",
+            raise MachineError(
+                f"program command line option --{name} invalid integer (value: {text})"
             )
-            return None
         return self.literal(node, number, UINT64 if default >= 0 else INT64)
 
     def _flag(self, node: nodes.Call, name: str, text: str | None, default: bool) -> Type | None:
         value = (text or "true").lower() if text is not None else str(default).lower()
         if value not in TRUE + FALSE:
-            self.error(
-                node.span,
-                f"program command line option --{name} expects a boolean (value: {text})",
-            )
-            return None
+            expected = f"expects a boolean (e.g. 'true') (value: {text})"
+            raise MachineError(f"program command line option --{name} {expected}")
         return self.literal(node, value in TRUE, BOOL)
 
     def check_options(self) -> None:
-        """Named parameters that no `getopt` asks for."""
+        """Refuse named parameters that no `getopt` asks for: raises MachineError."""
         unexpected = [f"--{n}" for n in self.checked.options.named if n not in self.options]
         if unexpected:
-            expected = ", ".join(f"--{name}" for name in self.options)
-            self.error(
-                self.checked.program.span,
+            expected = ": ".join(f"--{name}" for name in self.options)
+            raise MachineError(
                 f"unexpected program command line options: {', '.join(unexpected)}",
                 f"expected program options: {expected}" if expected else None,
             )

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.manifest import Settings
+from bpfscript.target import MachineError
 
 from . import nodes
 from .typed import Limits
@@ -103,6 +104,12 @@ class Configuration:
         return replace(defaults, **known)
 
 
+class BadEnvironment(MachineError):
+    """A variable whose value its key does not take."""
+
+    status = 2
+
+
 class Invalid(Exception):
     """A value that its key does not take."""
 
@@ -111,21 +118,23 @@ def configure(
     config: nodes.Config | None,
     environment: Mapping[str, str],
     report: Reporter,
-    program: Span,
 ) -> Configuration:
-    """Read both sources; what is wrong with the environment is reported at `program`."""
+    """Read both sources; the environment wins. Raises BadEnvironment."""
     configuration = Configuration()
     for entry in config.entries if config else ():
-        _set(configuration, entry.key, entry.value, report, entry.span, block=True)
-    for name, text in environment.items():
-        if name.startswith("BPFTRACE_"):
-            _set(configuration, name, text, report, program, block=False)
+        _set(configuration, entry.key, entry.value, report, entry.span)
+    for prefix in ("BPFTRACE_", "BPFSCRIPT_"):  # ours counts where both are set
+        for name, text in environment.items():
+            key = name.removeprefix(prefix).lower()
+            if key in KEYS and name.startswith(prefix):
+                try:
+                    configuration.values[key] = read_value(key, text)
+                except Invalid as fault:
+                    raise BadEnvironment(str(fault)) from None
     return configuration
 
 
-def _set(
-    to: Configuration, written: str, value: Value, report: Reporter, span: Span, block: bool
-) -> None:
+def _set(to: Configuration, written: str, value: Value, report: Reporter, span: Span) -> None:
     if written in IGNORED:
         report.warning(span, f"{written} is deprecated and has no effect")
         return
@@ -134,9 +143,9 @@ def _set(
         report.warning(span, f"{key} has been renamed, please use {RENAMED[key]}")
         key = RENAMED[key]
     if key not in KEYS:
-        if block and key in ENVIRONMENT_ONLY:
+        if key in ENVIRONMENT_ONLY:
             report.error(span, f"{written}: can only be set as an environment variable")
-        elif block:
+        else:
             report.error(span, f"{written}: not a known configuration option")
         return
     try:
@@ -150,7 +159,7 @@ def read_value(key: str, value: Value) -> Value:
     text = str(value).lower() if isinstance(value, bool) else str(value)
     match kind := KEYS[key]:
         case "bool":
-            return _boolean(key, text)
+            return value != 0 if isinstance(value, int) else _boolean(key, text)
         case "number":
             if not text.isdecimal():
                 raise Invalid(f"{key}: expecting a number, got {text}")

@@ -166,7 +166,8 @@ def _aggregate(
         type = body.checked.types[argument]
         value64 = body.coerce(lower(body, argument), type, Int(64, is_signed(type)))
         arguments.append(value64)
-    body.b.emit("aggregate", key, *arguments, map=info.name)
+    with body.spanned(call.span):
+        body.b.emit("aggregate", key, *arguments, map=info.name)
 
 
 # Leaving

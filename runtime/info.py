@@ -9,6 +9,7 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 
+from bpfscript.identity import STANDS_FOR
 from bpfscript.target import FEATURES
 
 from .errors import BpfError
@@ -57,9 +58,14 @@ _USES = {
 """feature → (what it serves, what serves where it is missing)"""
 
 
-def report(version: str, features: Features | None = None) -> str:
-    """The report as text. `version` is ours; what the kernel does not tell us is `unknown`."""
+def report(version: str, features: Features | None = None, *, stands_in: bool = False) -> str:
+    """The report as text. `version` is ours; what the kernel does not tell us is `unknown`.
+
+    stands_in: with bpftrace's rows and blanks, for programs that read them.
+    """
     features = features or Features()
+    if stands_in:
+        return _as_bpftrace(features)
     system = os.uname()
 
     def has(names: dict[str, str]) -> list[tuple[str, str]]:
@@ -85,6 +91,35 @@ def report(version: str, features: Features | None = None) -> str:
         _columns("Kernel features", kernel),
         _columns("Probe types", has(_PROBES)),
         _section("Uses", [(name, _use(features, name)) for name in FEATURES]),
+    ])  # fmt: skip
+
+
+def _as_bpftrace(features: Features) -> str:
+    system = os.uname()
+
+    def has(name: str) -> str:
+        return "yes" if _answer(partial(features.has, name)) == "yes" else "no"
+
+    def rows(*cells: str) -> str:
+        pairs = [cells[at : at + 2] for at in range(0, len(cells), 2)]
+        return "".join(
+            f"  {pair[0]:<33}{''.join(f'{cell:<35}' for cell in pair[1:])}\n" for pair in pairs
+        )
+
+    helpers = ("get_tai_ns", "get_func_ip", "lookup_percpu_elem", "loop")
+    kinds = ("kprobe_multi", "uprobe_multi", "kprobe_session", "iter")
+    btf = _answer(lambda: os.path.exists(f"{_BTF}/vmlinux"))
+    modules = _answer(lambda: len(os.listdir(_BTF)) > 1)
+    return "\n".join([
+        f"System\n  OS: {system.sysname} {system.release} {system.version}\n"
+        f"  Arch: {system.machine}\n",
+        f"Build\n  version: v{STANDS_FOR}\n  LLVM: {_installed('llvmlite')}\n  bfd: no\n"
+        "  libdw (DWARF support): yes\n  libsystemd (systemd notify support): no\n"
+        "  blazesym (advanced symbolization): no\n  dwunwind (DWARF stack unwinding): no\n",
+        "Kernel helpers\n" + rows("dpath: no", *(f"{name}: {has(name)}" for name in helpers)),
+        f"{'Kernel features':<35}\n"
+        + rows(f"Instruction limit: {_limit(features)}", f"btf: {btf}", f"module btf: {modules}"),
+        f"{'Probe types':<35}\n" + rows(*(f"{kind}: {has(kind)}" for kind in kinds)) + "\n",
     ])  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class JsonPrinter(Printer):
     def attached(self, count: int) -> None:
         if not self.quiet:
             self._count("attached_probes", "probes", count)
+        self.notify()
 
     def lost(self, count: int) -> None:
         self._count("lost_events", "events", count)

@@ -20,7 +20,9 @@ _EXPLAINED = {
 
 
 def coloured(stdout_is_terminal: bool, stderr_is_terminal: bool) -> bool:
-    """Whether messages are in colour: BPFTRACE_COLOR is always, never or auto."""
+    """Whether messages are in colour: BPFTRACE_COLOR is always, never, auto; NO_COLOR: never."""
+    if os.environ.get("NO_COLOR"):
+        return False
     wish = os.environ.get("BPFTRACE_COLOR", "auto")
     return wish == "always" or (wish != "never" and stdout_is_terminal and stderr_is_terminal)
 

@@ -12,13 +12,13 @@ from functools import cache
 
 @cache
 def user_name(uid: int) -> str:
-    """Login name, or the number of a user without one."""
+    """Login name; empty for a user without one."""
     import pwd  # slow where the user database is remote: only when asked
 
     try:
         return pwd.getpwuid(uid).pw_name
     except (KeyError, OverflowError):
-        return str(uid)
+        return ""
 
 
 def internet_address(raw: bytes) -> str:

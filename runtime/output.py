@@ -29,6 +29,7 @@ from .tables import Entry, Table
 from .values import Values
 
 Handler = Callable[[memoryview], None]
+_NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # name of a variable, and what is then said
 _OFTEN_FAIL = ("probe_read", "map_lookup_elem")  # helpers whose failures only `-k` shows
 
 
@@ -131,6 +132,11 @@ class Printer(ABC):
     @abstractmethod
     def attached(self, count: int) -> None:
         """Tracing starts with `count` probes."""
+
+    def notify(self) -> None:
+        """The line that test harnesses wait for, if the environment asks for it."""
+        if _NOTIFY in os.environ:
+            self.sink.write(f"{_NOTIFY}\n")
 
     @abstractmethod
     def lost(self, count: int) -> None:

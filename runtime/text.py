@@ -21,6 +21,7 @@ class TextPrinter(Printer):
     def attached(self, count: int) -> None:
         if not self.quiet:
             self.messages.line(f"Attached {count} probe{'' if count == 1 else 's'}")
+        self.notify()
 
     def lost(self, count: int) -> None:
         self.sink.batch_end()

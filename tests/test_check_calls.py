@@ -9,6 +9,7 @@ from bpfscript.frontend.check_calls import RULES
 from bpfscript.frontend.check_formats import conversions, formatted
 from bpfscript.frontend.functions import AGGREGATES, FUNCTIONS, MACROS
 from bpfscript.frontend.typed import Options
+from bpfscript.target import MachineError
 from bpfscript.types import VOID
 
 
@@ -103,12 +104,10 @@ def test_signals_have_numbers() -> None:
 
 def test_named_parameters_must_be_asked_for() -> None:
     script = 'begin { print(getopt("aa", 20)); }'
-    assert errors(script, Options(named={"zz": "1"})) == [
-        "1: unexpected program command line options: --zz"
-    ]
-    assert errors(script, Options(named={"aa": "true"})) == [
-        "15: program command line option --aa expects an integer (value: true)"
-    ]
+    with pytest.raises(MachineError, match="unexpected program command line options: --zz"):
+        checked(script, Options(named={"zz": "1"}))
+    with pytest.raises(MachineError, match=r"--aa invalid integer \(value: true\)"):
+        checked(script, Options(named={"aa": "true"}))
 
 
 def test_calls_without_value_are_not_discarded_values() -> None:

@@ -128,7 +128,7 @@ def test_probe_filter() -> None:
 @as_root
 def test_named_parameters() -> None:
     script = 'begin { print(getopt("aa", 1, "how many")); print(getopt("b")); }'
-    shown = "HINT: expected program options:\n--aa: how many\n--b: \n"
+    shown = "HINT: expected program options:\n--aa: how many\n--b\n"
     assert tool("-e", script, "--", "--help") == (1, "", shown)
     assert tool("-q", "-e", script, "--", "--aa=3", "--b") == (0, "3\ntrue\n\n\n", "")
 
