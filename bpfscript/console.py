@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Iterable
 from functools import cached_property
+from typing import Protocol
 
-from bpfscript.diagnostics import Diagnostic
 from bpfscript.runtime.messages import Messages, coloured
 from bpfscript.target import MachineError
 
@@ -27,6 +27,15 @@ def open_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
+class Shown(Protocol):
+    """What has the form of a diagnostic."""
+
+    @property
+    def severity(self) -> str: ...
+
+    def render(self) -> str: ...
 
 
 class Console:
@@ -64,7 +73,7 @@ class Console:
     def warning(self, message: str) -> None:
         self._messages.warning(message)
 
-    def diagnostics(self, found: Iterable[Diagnostic]) -> None:
+    def diagnostics(self, found: Iterable[Shown]) -> None:
         for diagnostic in found:
             lines = diagnostic.render().split("\n")
             if self._colour:

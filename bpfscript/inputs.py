@@ -13,7 +13,7 @@ from bpfscript.target import MachineError
 
 if TYPE_CHECKING:
     from bpfscript.console import Console
-    from bpfscript.frontend.typed import Options
+    from bpfscript.frontend.typed import Importer, Options
     from bpfscript.runtime.cache import Cache
     from bpfscript.runtime.live_target import LiveTarget
 
@@ -51,7 +51,7 @@ def source(command: Command) -> Source:
     return Source("stdin", text)
 
 
-def options(command: Command, mode: str) -> Options:
+def options(command: Command, mode: str, importer: Importer | None = None) -> Options:
     from bpfscript.frontend.typed import Options
     from bpfscript.runtime.import_files import ImportFiles
 
@@ -60,18 +60,28 @@ def options(command: Command, mode: str) -> Options:
         positional=tuple(command.words),
         named=command.named,
         unsafe=command.has("unsafe"),
-        pid=_pid(command),
-        warnings=0 if command.has("no-warnings") else 2 if command.has("warnings") else 1,
+        pid=pid(command),
+        warnings=warnings(command),
         environment=environment,
         include_dirs=tuple(command.all("I")),
         include_files=tuple(command.all("include")),
         probe_filter=_filter(command),
-        importer=ImportFiles(),
+        importer=importer or ImportFiles(),
         mode="test" if mode == "test" else "bench" if mode == "bench" else "",
     )
 
 
-def _pid(command: Command) -> int | None:
+def warnings(command: Command) -> int:
+    """0: none, 1: those of the compiler, 2: also of reads and look-ups that fail at run time."""
+    return 0 if command.has("no-warnings") else 2 if command.has("warnings") else 1
+
+
+def backend(command: Command) -> str:
+    """The code generator's name."""
+    return command.last("backend") or "llvm"
+
+
+def pid(command: Command) -> int | None:
     """The process of -p, which is there."""
     from bpfscript.runtime.process import watch
 

@@ -7,7 +7,18 @@ import sys
 from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, cast
 
-from bpfscript.inputs import STAGE_ALIASES, Unfit, cache, options, source, stages, target
+from bpfscript.inputs import (
+    STAGE_ALIASES,
+    Unfit,
+    backend,
+    cache,
+    options,
+    pid,
+    source,
+    stages,
+    target,
+    warnings,
+)
 from bpfscript.options import Command, UsageError
 from bpfscript.target import MachineError
 
@@ -15,8 +26,8 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from bpfscript.console import Console
+    from bpfscript.diagnostics import Source
     from bpfscript.frontend.nodes import Program
-    from bpfscript.frontend.typed import Options
     from bpfscript.manifest import Artifact
     from bpfscript.runtime.live_target import LiveTarget
     from bpfscript.runtime.session import Session
@@ -41,13 +52,39 @@ def format(command: Command) -> int:
 
 def run(command: Command, mode: str, console: Console) -> int:
     """Compile, then what the options say: show stages, write the object, trace."""
-    from bpfscript import driver
-    from bpfscript.frontend.parser import parse
+    from bpfscript.compiled import SHOWN, compiled
 
-    text, machine = source(command), target(command, cache(command, console))
-    words, chosen = stages(command), options(command, mode)
+    text, kept = source(command), cache(command, console)
+    machine = target(command, kept)
     if "help" in command.named:
+        from bpfscript.frontend.parser import parse
+
         return _explain(parse(text), console)
+    artifact: Artifact | None
+    if mode == "codegen" or any(map(command.has, SHOWN)):
+        artifact = _show(command, mode, text, machine, console)
+    else:
+        pid(command)  # a process that is not there is told before faults of the script
+        made = compiled(command, mode, text, machine, kept)
+        if warnings(command):
+            console.diagnostics(made.warnings)
+        artifact = made.artifact
+    if artifact is None:
+        return OK
+    if not artifact.manifest.probes:
+        from bpfscript.frontend.parser import parse
+
+        return _nothing(command, parse(text))
+    return _trace(command, mode, artifact, machine, console)
+
+
+def _show(
+    command: Command, mode: str, text: Source, machine: LiveTarget, console: Console
+) -> Artifact | None:
+    """Compile, showing stages or writing the object; what is to be run after that."""
+    from bpfscript import driver
+
+    words, chosen = stages(command), options(command, mode)
     foreign = "all" in words or any(word in STAGE_ALIASES for word in words)
     shown = (
         driver.STAGES if "all" in words else [s for w in words for s in STAGE_ALIASES.get(w, (w,))]
@@ -63,7 +100,7 @@ def run(command: Command, mode: str, console: Console) -> int:
 
     result = driver.compile(
         text, machine, chosen,
-        backend=command.last("backend") or "llvm",
+        backend=backend(command),
         optimise=not command.has("no-optimise"),
         verify=command.has("verify-ir"),
         show=show, wanted=frozenset([*shown, *(["llvm"] if llvm else [])]),
@@ -74,12 +111,8 @@ def run(command: Command, mode: str, console: Console) -> int:
         from bpfscript.backends.elf import write
 
         _write(path, write(result.artifact))
-        return OK
-    if mode == "codegen" or (words and not foreign):
-        return OK
-    if not result.artifact.manifest.probes:
-        return _nothing(command, parse(text))
-    return _trace(command, mode, chosen, result.artifact, machine, console)
+        return None
+    return None if mode == "codegen" or (words and not foreign) else result.artifact
 
 
 def _explain(program: Program, console: Console) -> int:
@@ -134,7 +167,6 @@ def _write(path: str, data: bytes) -> None:
 def _trace(
     command: Command,
     mode: str,
-    chosen: Options,
     artifact: Artifact,
     machine: LiveTarget,
     console: Console,
@@ -158,7 +190,7 @@ def _trace(
         printer = make(
             artifact.manifest, stdout, sys.stderr, symbols,
             quiet=command.has("quiet"), buffering=buffering,
-            warnings=chosen.warnings,
+            warnings=warnings(command),
         )  # fmt: skip
         words = command.last("cmd")
         child = Child.start(words) if words else None
@@ -167,7 +199,7 @@ def _trace(
 
             artifact = repeatable(artifact)
         session = Session(
-            artifact, printer, pid=chosen.pid, child=child, dry_run=command.has("dry-run"),
+            artifact, printer, pid=pid(command), child=child, dry_run=command.has("dry-run"),
             features=machine.features, warn=console.warning,
             say=console.lines if command.has("verbose") else lambda _: None,
             native=None if mode else lambda: printer.native(driver.make_native),
