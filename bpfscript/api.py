@@ -1,12 +1,21 @@
-"""The library's verbs. `compile` touches nothing; `running_kernel` reads this machine, lazily."""
+"""The library's verbs. `compile` touches nothing, `load` enters the kernel, `trace` does it all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from bpfscript.diagnostics import Source
+from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.manifest import Artifact
-from bpfscript.target import Target
+from bpfscript.target import MachineError, Target
+
+if TYPE_CHECKING:
+    from bpfscript.library.events import Event
+    from bpfscript.library.session import Session
+
+_COMPILING = threading.Lock()  # the parser and LLVM have one state for all threads
 
 
 def running_kernel() -> Target:
@@ -18,21 +27,122 @@ def running_kernel() -> Target:
 
 def compile(
     text: str,
-    *,
-    target: Target,
-    name: str = "stdin",
-    parameters: Sequence[str] = (),
+    *parameters: object,
+    named: Mapping[str, str] | None = None,
+    target: Target | None = None,
+    name: str = "script",
     unsafe: bool = False,
     pid: int | None = None,
     backend: str = "llvm",
+    warn: Callable[[Diagnostic], None] | None = None,
 ) -> Artifact:
-    """Compile a script for a target; inert data, the same bytes for the same inputs.
+    """Compile a script; inert data, the same bytes for the same inputs.
 
-    `name` stands in messages, `parameters` are `$1`, `$2`, …, `pid` limits the script to a process.
+    parameters: `$1`, `$2`, … named: what `getopt()` asks for. target: the machine it is for, by
+    default this one. name: of the script in messages. unsafe: allow system(), signal() and their
+    kin. pid: limit the script to a process. warn: takes warnings about the script.
+
     Raises ScriptError for faults of the script, MachineError for what the target lacks.
+
+    >>> artifact = compile('begin { printf("%d", $1); exit(); }', 42)
+    >>> [program.name for program in artifact.programs]
+    ['begin']
     """
     from bpfscript import driver
     from bpfscript.frontend.typed import Options
 
-    options = Options(positional=tuple(parameters), unsafe=unsafe, pid=pid)
-    return driver.compile(Source(name, text), target, options, backend=backend).artifact
+    options = Options(
+        positional=tuple(map(str, parameters)), named=dict(named or {}), unsafe=unsafe, pid=pid
+    )
+    with _COMPILING:
+        result = driver.compile(
+            Source(name, text), target or running_kernel(), options, backend=backend
+        )
+    for warning in result.warnings if warn else ():
+        assert warn
+        warn(warning)
+    return result.artifact
+
+
+def load(
+    program: Artifact | bytes | str | os.PathLike[str],
+    *,
+    pid: int | None = None,
+    command: Sequence[str] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> Session:
+    """Make a script's maps and programs in the kernel; `Session.attach` starts tracing.
+
+    program: an artifact, the bytes of an object, or the path of one. pid, command: the process
+    that the script is about, which is there already, or is started once all probes are attached;
+    its end ends tracing. on_event: called with each event, in the session's own thread, instead of
+    `Session.events`.
+
+    Raises KernelError where the kernel refuses, ObjectError for what is no object of ours.
+    """
+    from bpfscript.library.session import Session
+
+    return Session(_artifact(program), pid=pid, command=command, on_event=on_event)
+
+
+def trace(
+    text: str,
+    *parameters: object,
+    named: Mapping[str, str] | None = None,
+    name: str = "script",
+    unsafe: bool = False,
+    pid: int | None = None,
+    command: Sequence[str] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    warn: Callable[[Diagnostic], None] | None = None,
+) -> Session:
+    """Compile a script for this machine, load and attach it: tracing has begun.
+
+    The arguments are those of `compile` and `load`, and so are the errors; AttachError besides.
+
+    >>> with trace('begin { @x = 3; printf("hello\\\\n"); exit(); }') as session:
+    ...     [(event.kind, event.text) for event in session.events()]
+    [('printf', 'hello\\n')]
+    >>> session.maps["@x"].value
+    3
+    """
+    artifact = compile(text, *parameters, named=named, name=name, unsafe=unsafe, pid=pid, warn=warn)
+    session = load(artifact, pid=pid, command=command, on_event=on_event)
+    try:
+        session.attach()
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def save(artifact: Artifact, path: str | os.PathLike[str]) -> None:
+    """Write an artifact as the ELF object that `load`, libbpf and bpftool read.
+
+    The file is complete or absent. Raises ObjectError for what an object cannot hold, OSError.
+    """
+    from bpfscript.backends.elf import write
+
+    data, partial = write(artifact), f"{os.fspath(path)}.{os.getpid()}.tmp"
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+        os.replace(partial, path)
+    except OSError:
+        if os.path.exists(partial):
+            os.unlink(partial)
+        raise
+
+
+def _artifact(program: Artifact | bytes | str | os.PathLike[str]) -> Artifact:
+    if isinstance(program, Artifact):
+        return program
+    from bpfscript.backends.elf import read
+
+    if isinstance(program, bytes):
+        return read(program)
+    try:
+        with open(program, "rb") as file:
+            return read(file.read())
+    except OSError as error:
+        raise MachineError(f"{os.fspath(program)}: {error.strerror}") from error

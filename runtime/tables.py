@@ -40,17 +40,12 @@ class Table:
         self._shape = values.shape(value_type)
         self._merge = merger(value_type, self._shape)
         self._key = self._labeller(key_type)
-        self._key_order = _key_order(key_type, labels)
-        self._value_order = _value_order(value_type)
+        self._sort = sorter(key_type, value_type, labels)
 
     def rows(self, entries: list[Entry], top: int = 0) -> list[Row]:
         """In the order of printing; only the last `top` ones unless it is 0."""
         merged = [(key, self._merge(values)) for key, values in entries]
-        if self.keyed:
-            merged.sort(key=lambda entry: self._key_order(entry[0]))
-            if self._value_order:
-                order = self._value_order
-                merged.sort(key=lambda entry: order(entry[1]))
+        self._sort(merged)
         return [Row(self._key(key), value) for key, value in merged[-top:]]
 
     def shower(self, divisor: int) -> Show:
@@ -83,6 +78,21 @@ class Table:
         if isinstance(t, Tuple):
             return lambda key: shape.show(unpack(key)[0])[1:-1]
         return lambda key: shape.show(unpack(key)[0])
+
+
+def sorter(
+    key: Type | None, value: Type, labels: Sequence[str | int] | None
+) -> Callable[[list[tuple[bytes, Any]]], None]:
+    """What puts (key, merged value) pairs into the order of printing."""
+    by_key, by_value = _key_order(key, labels), _value_order(value)
+
+    def sort(merged: list[tuple[bytes, Any]]) -> None:
+        if key is not None:
+            merged.sort(key=lambda entry: by_key(entry[0]))
+            if by_value:
+                merged.sort(key=lambda entry: by_value(entry[1]))
+
+    return sort
 
 
 def _value_order(t: Type) -> Callable[[Any], int] | None:

@@ -54,9 +54,7 @@ def test_faults_of_a_script_are_collected() -> None:
 
 
 def test_parameters_and_names_reach_the_script() -> None:
-    artifact = bpfscript.compile(
-        "begin { print($1); }", target=RecordedTarget(), name="x.bt", parameters=["7"]
-    )
+    artifact = bpfscript.compile("begin { print($1); }", 7, target=RecordedTarget(), name="x.bt")
     assert artifact.source_name == "x.bt"
 
 

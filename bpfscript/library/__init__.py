@@ -1,0 +1,1 @@
+"""What a script sees, as Python values: sessions, events, maps, stacks, histograms."""
