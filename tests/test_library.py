@@ -39,8 +39,8 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
 BEGIN = "begin {{ {} exit(); }}"
 
 
-def ran(body: str, **keywords: bool) -> bpfscript.Session:
-    with bpfscript.trace(BEGIN.format(body), **keywords) as session:
+def ran(body: str) -> bpfscript.Session:
+    with bpfscript.trace(BEGIN.format(body)) as session:
         assert session.wait(10)
     return session
 
