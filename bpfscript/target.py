@@ -156,6 +156,7 @@ FEATURES = {
     "attach_cookie": "bpf_get_attach_cookie, 5.15",
     "lookup_percpu_elem": "bpf_map_lookup_percpu_elem, 5.19",
     "get_current_task_btf": "bpf_get_current_task_btf, 5.11",
+    "task_pt_regs": "bpf_task_pt_regs, 5.15",
     "get_func_ip": "bpf_get_func_ip, 5.15",
     "get_tai_ns": "bpf_ktime_get_tai_ns, 6.1",
     "raw_cookie": "cookies of raw tracepoints, 6.10",

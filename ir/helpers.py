@@ -8,14 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Result = Literal["i64", "map?", "ring?", "task"]
+Result = Literal["i64", "map?", "ring?", "btf"]
 
 
 @dataclass(frozen=True, slots=True)
 class Helper:
     """`pure`: two calls in one run of a program give the same. `writes`: it changes memory we see.
 
-    result "map?" is a pointer into a map value, "ring?" into a ring record; both may be null.
+    result "btf" points to kernel memory whose type the verifier knows; "map?" is a pointer into a
+    map value, "ring?" into a ring record, and either may be null.
     """
 
     number: int
@@ -57,13 +58,14 @@ HELPERS: dict[str, Helper] = {
     "ringbuf_submit": Helper(132, 2),
     "ringbuf_discard": Helper(133, 2),
     "ringbuf_query": Helper(134, 2, writes=False),
-    "get_current_task_btf": Helper(158, 0, "task", pure=True, writes=False),
+    "get_current_task_btf": Helper(158, 0, "btf", pure=True, writes=False),
     "for_each_map_elem": Helper(164, 4),
     "get_func_arg": Helper(183, 3),
     "get_func_ret": Helper(184, 2),
     "snprintf": Helper(165, 5),
     "get_func_ip": Helper(173, 1, pure=True, writes=False),
     "get_attach_cookie": Helper(174, 1, pure=True, writes=False),
+    "task_pt_regs": Helper(175, 1, "btf", pure=True, writes=False),
     "loop": Helper(181, 4),
     "strncmp": Helper(182, 3, writes=False),
     "map_lookup_percpu_elem": Helper(195, 3, "map?", writes=False),

@@ -26,7 +26,7 @@ from bpfscript.ir.interp_memory import (
     write,
 )
 from bpfscript.ir.ops import OPS
-from bpfscript.ir.types import CTX, I
+from bpfscript.ir.types import BTF, CTX, I
 
 BUDGET = 1_000_000  # as the kernel's verifier, BPF_COMPLEXITY_LIMIT_INSNS
 CALL_DEPTH = 8  # MAX_CALL_FRAMES
@@ -181,6 +181,9 @@ def _slot(run: Interpreter, instr: Instr, args: list[Any]) -> Address:
 
 def _load(run: Interpreter, instr: Instr, args: list[Any]) -> int:
     assert instr.result and isinstance(instr.result.type, I)
+    if instr.args[0].type == BTF:
+        size, address = instr.result.type.bits // 8, args[0] + _attr(instr, "off")
+        return int.from_bytes(run.machine.peek("kernel", address, size) or b"", "little")
     return int.from_bytes(read(args[0], _attr(instr, "off"), instr.result.type.bits // 8), "little")
 
 

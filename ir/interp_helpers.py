@@ -7,6 +7,7 @@ from errno import EFAULT
 from typing import TYPE_CHECKING, Any
 
 from bpfscript.arch import ARCHES
+from bpfscript.ir.interp_machine import REGISTER_FILE
 from bpfscript.ir.interp_maps import MapStore
 from bpfscript.ir.interp_memory import NULL, Address, Region, read, undefined, write
 
@@ -160,6 +161,7 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "get_current_cgroup_id": lambda run: run.machine.cgroup,
     "get_current_task": lambda run: run.machine.task,
     "get_current_task_btf": lambda run: run.machine.task,
+    "task_pt_regs": lambda run, task: REGISTER_FILE,
     "get_func_ip": lambda run, ctx: run.machine.function_address,
     "get_func_arg": _func_arg,
     "get_func_ret": _func_ret,

@@ -12,12 +12,12 @@ from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Instr
 from bpfscript.ir.helpers import HELPERS
 from bpfscript.ir.ops import OPS, OpDef
-from bpfscript.ir.types import DIRECT, I1, I64, KERNEL, MAP, RING, VOID, I, Ptr, Type
+from bpfscript.ir.types import BTF, DIRECT, I1, I64, MAP, RING, VOID, I, Ptr, Type
 
 TARGETS = {"jump": 1, "branch": 2}
 """How many ways out each terminator has; all other instructions have none."""
 
-HELPER_RESULTS: dict[str, Type] = {"i64": I64, "map?": MAP, "ring?": RING, "task": KERNEL}
+HELPER_RESULTS: dict[str, Type] = {"i64": I64, "map?": MAP, "ring?": RING, "btf": BTF}
 """IR type of each `helpers.Result`."""
 
 ATTR_TYPES: dict[str, type] = (
@@ -129,7 +129,7 @@ def _special_faults(instr: Instr, args: list[Type], result: Type) -> Iterator[st
         yield "an i1 has no place in memory; extend it"
     if op in ("const", "load", "read_int", "map_read") and not isinstance(result, I):
         yield f"its result is {result}, not an integer"
-    if op in ("store", "fill", "copy") and args[0] in (Ptr("ctx"), Ptr("rodata")):
+    if op in ("store", "fill", "copy") and args[0] in (Ptr("ctx"), Ptr("rodata"), BTF):
         yield f"writes to {args[0]}, which is read-only"
     match op:
         case "zext" | "sext" | "trunc":
@@ -141,7 +141,7 @@ def _special_faults(instr: Instr, args: list[Type], result: Type) -> Iterator[st
             if result not in (I(16), I(32), I(64)):
                 yield f"there are no bytes to swap in {result}"
         case "to_ptr":
-            if not is_kind("F", result):
+            if not is_kind("F", result) and result != BTF:
                 yield f"its result is {result}, not kernel or user memory"
         case "divide":
             if attrs["op"] not in ("udiv", "urem"):

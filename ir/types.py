@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Space = Literal["ctx", "stack", "map", "rodata", "ring", "map_object", "kernel", "user"]
+Space = Literal["ctx", "stack", "map", "rodata", "ring", "map_object", "btf", "kernel", "user"]
 
-DIRECT: frozenset[Space] = frozenset(("ctx", "stack", "map", "rodata", "ring"))
+DIRECT: frozenset[Space] = frozenset(("ctx", "stack", "map", "rodata", "ring", "btf"))
 """Spaces that load and store reach; kernel and user memory are read by probe reads only."""
 
 
@@ -21,7 +21,10 @@ class I:  # noqa: E742 - the field's own name
 
 @dataclass(frozen=True, slots=True)
 class Ptr:
-    """`ring`, and `map` as the result of a lookup, may be null until compared (op `is_null`)."""
+    """`ring`, and `map` as the result of a lookup, may be null until compared (op `is_null`).
+
+    `btf` is kernel memory whose type the verifier knows: read-only; what is not there reads as 0.
+    """
 
     space: Space
 
@@ -37,7 +40,7 @@ class Void:
 
 Type = I | Ptr | Void
 I1, I8, I16, I32, I64 = (I(b) for b in (1, 8, 16, 32, 64))
-CTX, STACK, MAP, RODATA, RING, MAP_OBJECT, KERNEL, USER = (
-    Ptr(s) for s in ("ctx", "stack", "map", "rodata", "ring", "map_object", "kernel", "user")
+CTX, STACK, MAP, RODATA, RING, MAP_OBJECT, BTF, KERNEL, USER = (
+    Ptr(s) for s in ("ctx", "stack", "map", "rodata", "ring", "map_object", "btf", "kernel", "user")
 )
 VOID = Void()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bpfscript.btf import BtfType
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.builder import Builder
 from bpfscript.ir.core import Attr, Block, Edge, Entry, Function, Instr, Module, Value
@@ -19,7 +20,9 @@ from bpfscript.target import Target
 class Code(Builder):
     """One function being rewritten. `cold` blocks end up behind all others.
 
-    `definitions`: the instruction that made a value, of those written so far.
+    `definitions`: the instruction that made a value, of those written so far. `addresses`: results
+    of high operations that are only read behind. `typed`: pointers, as integers, to structs that
+    the verifier knows.
     """
 
     def __init__(self, module: Module, target: Target, function: Function) -> None:
@@ -28,6 +31,8 @@ class Code(Builder):
         self.cold: set[Block] = set()
         self.number: Value | None = None  # probe id, if a prologue has found it
         self.definitions: dict[Value, Instr] = {}
+        self.addresses: set[Value] = set()
+        self.typed: dict[Value, BtfType] = {}
 
     @property
     def entry(self) -> Entry:

@@ -20,6 +20,7 @@ from bpfscript.ir.core import Instr, Value
 from bpfscript.ir.types import I32, I64, KERNEL, I
 
 from .code import Code
+from .legal_typed import typed_task, words
 
 FUNCTION_KINDS = ("kprobe", "kretprobe", "uprobe", "uretprobe", "usdt")
 SAMPLE_KINDS = ("profile", "interval", "software", "hardware", "watchpoint")
@@ -72,6 +73,8 @@ def saved_register(code: Code, name: str) -> Value:
     if kind in REGISTER_KINDS:
         return code.load(code.context, I64, offset)
     if kind in SYSCALL_KINDS:
+        if code.target.has("task_pt_regs") and name not in ("cs", "ss"):  # those are in unions
+            return code.load(code.call("task_pt_regs", typed_task(code)), I64, offset)
         registers = code.value("to_ptr", code.load(code.context, I64), type=KERNEL)
         return kernel_word(code, registers, offset)
     raise CompilerBug(f"a {kind} program has no registers")
@@ -130,7 +133,11 @@ def padded(name: str, size: int) -> bytes:
 
 
 def comm(code: Code, instr: Instr) -> Value:
-    slot = code.slot(16)
+    slot, btf = code.slot(16), code.target.btf
+    offset = btf.member_offset("task_struct", "comm") if btf else None
+    if offset is not None and code.target.has("get_current_task_btf"):
+        words(code, slot, typed_task(code), offset, 16)  # the kernel pads it with zeros
+        return slot
     code.call("get_current_comm", slot, code.const(16))
     return slot
 
@@ -201,7 +208,10 @@ def _leave_if_compat(code: Code) -> None:
     btf, flag = code.target.btf, arch(code).compat_flag
     offset = btf.member_offset("thread_info", "status") if btf and flag else None
     if offset is not None:
-        status = kernel_word(code, task(code), offset, I32)
+        if code.target.has("get_current_task_btf"):
+            status = code.load(typed_task(code), I32, offset)
+        else:
+            status = kernel_word(code, task(code), offset, I32)
         _leave_unless(code, code.op("eq", code.op("and", status, flag), 0))
 
 

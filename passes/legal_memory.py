@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpfscript.ir.core import Instr, Value
-from bpfscript.ir.types import I1, I8, I16, I32, I64, STACK, USER, I
+from bpfscript.ir.types import I1, I8, I16, I32, I64, KERNEL, STACK, USER, I
 
+from . import legal_typed
 from .code import Code
 from .legal_events import BAD_ADDRESS, report_failure, write_fields, zero
 
@@ -32,6 +33,10 @@ def probe_read(code: Code, to: Value, size: Value, pointer: Value, string: bool 
 def read_int(code: Code, instr: Instr) -> Value:
     (pointer,), off = instr.args, instr.attrs["off"]
     assert instr.result and isinstance(instr.result.type, I) and isinstance(off, int)
+    if pointer.type == KERNEL and code.module.warnings < ERRORS:
+        value = legal_typed.load(code, pointer, instr)
+        if value is not None:
+            return value
     slot = code.slot(8)
     size = code.const(instr.result.type.bits // 8)
     probe_read(code, slot, size, code.at_offset(pointer, off))

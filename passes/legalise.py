@@ -21,6 +21,7 @@ from . import (
     legal_maps,
     legal_memory,
     legal_strings,
+    legal_typed,
 )
 from .captures import capture_context
 from .code import Code
@@ -96,6 +97,7 @@ def _drop_unused(module: Module) -> None:
 def _expand(code: Code) -> None:
     """Write the function's blocks again, with expansions where high operations stood."""
     function = code.function
+    code.addresses = legal_typed.addresses(function)
     stands_for: dict[Value, Value] = {}
     for block in Graph(function).order:
         instrs, block.instrs = block.instrs, []

@@ -41,6 +41,7 @@ _HELPERS = {  # enum bpf_func_id
     "get_current_task_btf": 158,
     "for_each_map_elem": 164,
     "get_func_ip": 173,
+    "task_pt_regs": 175,
     "attach_cookie": 174,
     "loop": 181,
     "lookup_percpu_elem": 195,
