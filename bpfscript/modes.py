@@ -20,11 +20,10 @@ from bpfscript.inputs import (
     warnings,
 )
 from bpfscript.options import Command, UsageError
-from bpfscript.target import MachineError
+from bpfscript.output_file import open_output, write_whole
+from bpfscript.progress import progress
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
-
     from bpfscript.console import Console
     from bpfscript.diagnostics import Source
     from bpfscript.frontend.nodes import Program
@@ -44,7 +43,7 @@ def format(command: Command) -> int:
 
     text = format(source(command))
     if path := command.last("output"):
-        _write(path, text.encode("utf-8", "surrogateescape"))
+        write_whole(path, text.encode("utf-8", "surrogateescape"))
     else:
         sys.stdout.write(text)
     return OK
@@ -96,21 +95,22 @@ def _show(
         if stage in shown:
             print(f"== {_TITLES.get(stage, stage)} ==\n{content.rstrip()}\n", file=stream)
         if stage == "llvm" and llvm:
-            _write(f"{llvm}.original.ll", content.encode())
+            write_whole(f"{llvm}.original.ll", content.encode())
 
-    result = driver.compile(
-        text, machine, chosen,
-        backend=backend(command),
-        optimise=not command.has("no-optimise"),
-        verify=command.has("verify-ir"),
-        show=show, wanted=frozenset([*shown, *(["llvm"] if llvm else [])]),
-    )  # fmt: skip
+    with progress("compiling"):
+        result = driver.compile(
+            text, machine, chosen,
+            backend=backend(command),
+            optimise=not command.has("no-optimise"),
+            verify=command.has("verify-ir"),
+            show=show, wanted=frozenset([*shown, *(["llvm"] if llvm else [])]),
+        )  # fmt: skip
     if chosen.warnings:
         console.diagnostics(result.warnings)
     if path := command.last("emit"):
         from bpfscript.backends.elf import write
 
-        _write(path, write(result.artifact))
+        write_whole(path, write(result.artifact))
         return None
     return None if mode == "codegen" or (words and not foreign) else result.artifact
 
@@ -151,19 +151,6 @@ def _nothing(command: Command, program: Program) -> int:
     return NOTHING
 
 
-def _write(path: str, data: bytes) -> None:
-    """A file that is complete or absent."""
-    partial = f"{path}.{os.getpid()}.tmp"
-    try:
-        with open(partial, "xb") as file:
-            file.write(data)
-        os.replace(partial, path)
-    except OSError as error:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise MachineError(f"cannot write {path}: {error.strerror}") from error
-
-
 def _trace(
     command: Command,
     mode: str,
@@ -181,7 +168,7 @@ def _trace(
     with ExitStack() as stack:
         stdout = sys.stdout.buffer
         if path := command.last("output"):
-            stdout = stack.enter_context(_output_file(path))
+            stdout = stack.enter_context(open_output(path))
         symbols = stack.enter_context(closing(Symbols(artifact.manifest.settings)))
         if artifact.manifest.shows_user_code:
             stack.enter_context(symbols.watch())
@@ -230,13 +217,6 @@ def _try(
     return trials.run_benchmarks(session, recorder, report)
 
 
-def _output_file(path: str) -> BinaryIO:
-    try:
-        return open(path, "wb")
-    except OSError as error:
-        raise MachineError(f'Failed to open output file: "{path}": {error.strerror}') from error
-
-
 def show_list(command: Command, console: Console) -> int:
     """`-l`: what matches a pattern, or what a script attaches to."""
     from bpfscript.listing import Listing
@@ -260,5 +240,7 @@ def show_list(command: Command, console: Console) -> int:
                 f"Treating '{pattern}' as a search pattern."
             )
         lines = listing.patterns(pattern, verbose)
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    with progress("listing"):
+        text = "".join(f"{line}\n" for line in lines)
+    sys.stdout.write(text)
     return OK

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from bpfscript.manifest import Event, Internal, Manifest, MapDef
+from bpfscript.progress import progress
 from bpfscript.target import MachineError
 
 from .maps import Entry, Map
@@ -187,7 +188,9 @@ class Records:
     def print_maps(self) -> None:
         """The script's maps that have entries, by name."""
         for name in sorted((n for n in self._maps if n.startswith("@")), key=str.encode):
-            if entries := self._maps[name].entries():
+            with progress(f"reading {name}"):
+                entries = self._maps[name].entries()
+            if entries:
                 self._printer.map(self._maps[name].definition, entries)
 
     def _exit(self, event: Event, data: memoryview) -> None:
