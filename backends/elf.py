@@ -25,9 +25,11 @@ from bpfscript.backends.isa import SLOT
 from bpfscript.backends.object_file import ALLOC, EXECUTABLE, WRITE, ObjectFile, Section, Symbol
 from bpfscript.codec import ObjectError
 from bpfscript.diagnostics import CompilerBug
+from bpfscript.identity import VERSION
 from bpfscript.manifest import Artifact, CodeFunction, Internal
 
-_OWN = ".bpfscript"
+OWN = ".bpfscript"
+_FORMAT = 1  # of what stands there; another one cannot be read
 _TEXT = ".text"
 _EXT_HEADER = struct.Struct("<HBBIIIIIII")
 
@@ -40,7 +42,8 @@ def write(artifact: Artifact) -> bytes:
     _add_plain(file, "license", artifact.manifest.settings.license.encode() + b"\0", WRITE | ALLOC)
     _add_plain(file, ".BTF", artifact.btf, align=4)
     _add_plain(file, ".BTF.ext", _ext(artifact, places), align=4)
-    _add_plain(file, _OWN, codec.dumps(_without_bodies(artifact)))
+    head = f"bpfscript {_FORMAT} {VERSION}\n".encode()
+    _add_plain(file, OWN, head + codec.dumps(_without_bodies(artifact)))
     _relocate(file, artifact, places)
     return object_file.write(file)
 
@@ -48,9 +51,7 @@ def write(artifact: Artifact) -> bytes:
 def read(data: bytes) -> Artifact:
     """The artifact of an object that `write` made. Raises ObjectError for any other bytes."""
     file = object_file.read(data)
-    if _OWN not in file.sections:
-        raise ObjectError("the object was not made by bpfscript")
-    artifact = codec.loads(Artifact, file.sections[_OWN].data)
+    artifact = codec.loads(Artifact, _own(file)[1])
     code = {s.name: _body(file, s) for s in file.symbols if s.type == object_file.FUNC}
     try:
         names = symbols(artifact)
@@ -64,6 +65,28 @@ def read(data: bytes) -> Artifact:
     artifact.rodata = file.sections[".rodata"].data if ".rodata" in file.sections else b""
     artifact.btf = file.sections[".BTF"].data if ".BTF" in file.sections else b""
     return artifact
+
+
+def writer(data: bytes) -> str:
+    """Which bpfscript wrote an object. Raises ObjectError as `read` does."""
+    return _own(object_file.read(data))[0]
+
+
+def _own(file: ObjectFile) -> tuple[str, bytes]:
+    """Who wrote it, and the artifact as JSON."""
+    if OWN not in file.sections:
+        raise ObjectError("the object was not made by bpfscript")
+    head, _, rest = file.sections[OWN].data.partition(b"\n")
+    name, _, words = head.decode("ascii", "replace").partition(" ")
+    number, _, version = words.partition(" ")
+    if name != "bpfscript" or not number.isdecimal() or not version.isprintable():
+        raise ObjectError(f"damaged object file: {OWN} does not say what it is")
+    if int(number[:9]) != _FORMAT:
+        raise ObjectError(
+            f"the object has format {number[:9]}, and this bpfscript reads format {_FORMAT}",
+            f"run it with bpfscript {version}, or compile the script again",
+        )
+    return f"bpfscript {version}", rest
 
 
 def _body(file: ObjectFile, symbol: Symbol) -> bytes:

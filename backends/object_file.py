@@ -126,7 +126,7 @@ def read(data: bytes) -> ObjectFile:
     """Sections and symbols of a file. Raises ObjectError for anything that is not whole."""
     try:
         return _read(data)
-    except (struct.error, IndexError, UnicodeDecodeError):
+    except (struct.error, IndexError, UnicodeDecodeError, OverflowError):
         raise ObjectError("damaged object file") from None
 
 

@@ -18,6 +18,9 @@ OK, FAULT, BUG, INTERRUPTED = 0, 1, 70, 130
 MODES = {"codegen": "", "format": "fmt", "test": "test", "bench": "bench"}
 """What --mode takes: its short form, if there is one."""
 
+COMMANDS = ("run", "inspect")
+"""First words that are no script: what follows is the business of `objects`."""
+
 _FEATURES = ("kprobe_multi", "kprobe_session", "uprobe_multi")
 _BPF, _PERFMON, _ADMIN = 39, 38, 21  # CAP_*, include/uapi/linux/capability.h
 
@@ -65,6 +68,12 @@ def _bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | N
 
 
 def _main(argv: list[str], console: Console) -> int:
+    if argv and argv[0] in COMMANDS:
+        from bpfscript import objects
+
+        take_name()
+        console.open()
+        return objects.main(argv[0], argv[1:], console)
     command = parse(argv)
     if command.has("help"):
         print(usage(program()), end="")

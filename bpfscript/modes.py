@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bpfscript.diagnostics import Source
     from bpfscript.frontend.nodes import Program
     from bpfscript.manifest import Artifact
+    from bpfscript.pieces import HostCode, Plan
     from bpfscript.runtime.live_target import LiveTarget
     from bpfscript.runtime.session import Session
     from bpfscript.runtime.sink import Buffering, Sink
@@ -74,7 +75,7 @@ def run(command: Command, mode: str, console: Console) -> int:
         from bpfscript.frontend.parser import parse
 
         return _nothing(command, parse(text))
-    return _trace(command, mode, artifact, machine, console)
+    return trace(command, mode, artifact, machine, console)
 
 
 def _show(
@@ -151,14 +152,14 @@ def _nothing(command: Command, program: Program) -> int:
     return NOTHING
 
 
-def _trace(
+def trace(
     command: Command,
     mode: str,
     artifact: Artifact,
     machine: LiveTarget,
     console: Console,
 ) -> int:
-    from bpfscript import driver
+    """Run an artifact as the options say; the exit status."""
     from bpfscript.runtime.json_output import JsonPrinter
     from bpfscript.runtime.process import Child
     from bpfscript.runtime.session import Session
@@ -189,7 +190,7 @@ def _trace(
             artifact, printer, pid=pid(command), child=child, dry_run=command.has("dry-run"),
             features=machine.features, warn=console.warning,
             say=console.lines if command.has("verbose") else lambda _: None,
-            native=None if mode else lambda: printer.native(driver.make_native),
+            native=None if mode else lambda: printer.native(_make_native),
         )  # fmt: skip
         stack.enter_context(session)
         if mode in ("test", "bench"):
@@ -197,6 +198,13 @@ def _trace(
         session.load()
         session.attach()
         return session.run()
+
+
+def _make_native(plan: Plan) -> HostCode:
+    """The stages are loaded only for a stream so hot that this pays."""
+    from bpfscript import driver
+
+    return driver.make_native(plan)
 
 
 def _try(

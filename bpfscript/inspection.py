@@ -1,0 +1,93 @@
+"""What is in an object: for those of ours all that the manifest says, for others what ELF tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpfscript.backends import elf, isa, object_file
+from bpfscript.backends.object_file import EXECUTABLE, FUNC, ObjectFile, Symbol
+from bpfscript.codec import ObjectError
+from bpfscript.diagnostics import CompilerBug, Source, shown
+from bpfscript.manifest import Artifact, CodeFunction
+
+
+def report(data: bytes) -> list[str]:
+    """Lines of text. Raises ObjectError for what is no BPF object, or damaged."""
+    file = object_file.read(data)
+    ours = elf.OWN in file.sections
+    lines = list(_artifact(elf.read(data), elf.writer(data)) if ours else _foreign(file))
+    return [*lines, "", "sections", *_sections(file)]
+
+
+def _artifact(artifact: Artifact, writer: str) -> Iterator[str]:
+    manifest = artifact.manifest
+    yield f"script {shown(artifact.source_name)}, compiled by {writer}"
+    yield f"license {shown(manifest.settings.license)}{', unsafe' if manifest.unsafe else ''}"
+    yield from ("", "probes")
+    for info in manifest.probes:
+        names = ", ".join(info.names[:3]) + (f", … {len(info.names)}" if info.names[3:] else "")
+        yield f"    {info.program:<20} {shown(names)}"
+    yield from ("", "maps")
+    for m in manifest.maps:
+        key = f"[{m.key}]" if m.key else ""
+        value = f" = {m.value}" if m.value else ""
+        sizes = f"{m.key_size}+{m.value_size} bytes, {m.max_entries} entries"
+        yield f"    {shown(m.name + key + value):<36} {m.kind.name.lower()}, {sizes}"
+    if manifest.events:
+        yield from ("", "events")
+    for number, event in enumerate(manifest.events):
+        fields = ", ".join(f"{t} at {o}" for t, o in zip(event.fields, event.offsets, strict=True))
+        what = event.text or event.map
+        yield f"    {number:<3} {event.kind:<14} {event.size:>5} bytes  {what!r} {fields}".rstrip()
+    for program in artifact.programs:
+        for name in program.functions:
+            yield from ("", f"{program.section}: {name}")
+            yield from _listing(artifact, artifact.functions[name])
+
+
+def _listing(artifact: Artifact, function: CodeFunction) -> Iterator[str]:
+    """Instructions under the lines of the script that they come from."""
+    source = Source(artifact.source_name, artifact.source_text)
+    places = {line.instruction: line.line for line in function.lines}
+    relocations = {r.instruction: r for r in function.relocations}
+    slot, last = 0, 0
+    for insn in _decoded(function.code):
+        line = places.get(slot, last)
+        if line != last and 0 < line <= source.text.count("\n") + 1:
+            yield f"  {line:>4}: {shown(source.line(line)).strip()}"
+        last = line
+        yield f"    {slot:>5}  {shown(isa.text(insn, relocations.get(slot)))}"
+        slot += insn.slots
+
+
+def _foreign(file: ObjectFile) -> Iterator[str]:
+    yield "not made by bpfscript"
+    for symbol in file.symbols:
+        section = file.sections.get(symbol.section)
+        if section and symbol.type == FUNC and section.flags & EXECUTABLE:
+            yield from ("", f"{shown(symbol.section)}: {shown(symbol.name)}")
+            yield from _code(file, symbol)
+
+
+def _code(file: ObjectFile, symbol: Symbol) -> Iterator[str]:
+    section = file.sections[symbol.section]
+    relocations = {offset: found for offset, _, found in section.relocations}
+    slot = 0
+    for insn in _decoded(section.data[symbol.value : symbol.value + symbol.size]):
+        found = relocations.get(symbol.value + isa.SLOT * slot)
+        yield f"    {slot:>5}  {isa.text(insn)}" + (f"  ; {shown(found.name)}" if found else "")
+        slot += insn.slots
+
+
+def _decoded(code: bytes) -> list[isa.Insn]:
+    try:
+        return isa.decode(code)
+    except CompilerBug as error:  # here it is not ours
+        raise ObjectError(f"damaged object file, or newer than we know: {error}") from None
+
+
+def _sections(file: ObjectFile) -> Iterator[str]:
+    for section in file.sections.values():
+        relocated = f", {len(section.relocations)} relocations" if section.relocations else ""
+        size = section.size if section.type == object_file.NOBITS else len(section.data)
+        yield f"    {shown(section.name):<36} {size:>7} bytes{relocated}"

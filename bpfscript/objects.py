@@ -1,0 +1,49 @@
+"""`bpfscript run x.o`, `bpfscript inspect x.o`: what objects do and hold, without the compiler."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from bpfscript.options import UsageError, parse
+from bpfscript.target import MachineError
+
+if TYPE_CHECKING:
+    from bpfscript.console import Console
+    from bpfscript.options import Command
+
+
+def main(name: str, words: list[str], console: Console) -> int:
+    """Do what `run` and `inspect` say with the words after them; the exit status."""
+    command = parse(words)
+    if len(command.words) != 1:
+        raise UsageError(f"{name} takes one object file")
+    data = _bytes(command.words[0])
+    return _run(command, data, console) if name == "run" else _inspect(data)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise MachineError(f"failed to open file '{path}': {error.strerror}") from error
+
+
+def _run(command: Command, data: bytes, console: Console) -> int:
+    """Trace as if the script had been compiled just now."""
+    from bpfscript.backends.elf import read
+    from bpfscript.inputs import cache, target
+    from bpfscript.modes import trace
+
+    artifact = read(data)
+    if command.has("e") or command.has("emit"):
+        raise UsageError("an object is compiled already: -e and --emit have no place here")
+    return trace(command, "", artifact, target(command, cache(command, console)), console)
+
+
+def _inspect(data: bytes) -> int:
+    from bpfscript.inspection import report
+
+    sys.stdout.write("\n".join(report(data)) + "\n")
+    return 0

@@ -1,0 +1,110 @@
+"""`run` and `inspect`: objects without the compiler, of other versions, of others, damaged."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import bpfscript
+from bpfscript import inspection
+from bpfscript.backends import elf
+from bpfscript.codec import ObjectError
+from bpfscript.target import RecordedTarget
+
+SCRIPT = (
+    'begin { @x[1] = count(); printf("hello %d\\n", 7); }\nself:signal:SIGUSR1 { @y = hist(3); }\n'
+)
+MUTATIONS = 300
+
+
+@pytest.fixture(scope="module")
+def data() -> bytes:
+    return elf.write(bpfscript.compile(SCRIPT, target=RecordedTarget(), name="s.bt"))
+
+
+def tool(*words: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bpfscript.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.kernel
+def test_an_object_runs_with_full_output_and_without_the_compiler(tmp_path: Path) -> None:
+    script = 'begin { @x[1] = 2; printf("hello %d\\n", 7); exit(); }'
+    bpfscript.save(bpfscript.compile(script), tmp_path / "x.o")
+    code = (
+        "import sys; from bpfscript.cli import main; status = main(sys.argv[1:]); "
+        "stages = ('llvmlite', 'lark', 'bpfscript.frontend', 'bpfscript.passes'); "
+        "loaded = [m for m in sys.modules if m.startswith(stages)]; "
+        "assert not loaded, loaded; sys.exit(status)"
+    )
+    words = [sys.executable, "-c", code, "run", "-q", tmp_path / "x.o"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("hello 7\n\n\n@x[1]: 2\n", "")
+    assert done.returncode == 0
+
+
+def test_inspect_shows_what_there_is(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "x.o").write_bytes(data)
+    done = tool("inspect", tmp_path / "x.o")
+    assert (done.returncode, done.stderr) == (0, "")
+    for part in (
+        "script s.bt, compiled by bpfscript", "] = count_t", "'hello %d\\n'",
+        "1: begin {", "map[@x]", ".BTF.ext", "begin_1", "raw_tp",
+    ):  # fmt: skip
+        assert part in done.stdout, part
+
+
+def test_another_format_is_refused(data: bytes) -> None:
+    other = data.replace(b"bpfscript 1 0.1.0\n", b"bpfscript 2 9.9.9\n")
+    assert other != data
+    with pytest.raises(ObjectError, match="format 2") as refused:
+        elf.read(other)
+    assert "9.9.9" in str(refused.value.hint)
+    same = data.replace(b"bpfscript 1 0.1.0\n", b"bpfscript 1 0.9.9\n")
+    assert elf.read(same) == elf.read(data)
+
+
+@pytest.mark.requires("cc")
+def test_what_is_no_object_is_told(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("begin { }")
+    for name in ("text", "absent", "."):
+        done = tool("inspect", tmp_path / name)
+        assert done.returncode == 1
+        assert done.stderr.startswith("ERROR: ") and "Traceback" not in done.stderr
+    assert "takes one object" in tool("run").stderr
+
+
+def test_damaged_objects_are_typed_errors(data: bytes) -> None:
+    chance = random.Random(8)
+    for _ in range(MUTATIONS):
+        mutate(data, chance)
+
+
+def mutate(data: bytes, chance: random.Random) -> None:
+    broken = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+        at = chance.randrange(len(broken))
+        match chance.randrange(4):
+            case 0:
+                broken[at] = chance.randrange(256)
+            case 1:
+                broken[at] ^= 1 << chance.randrange(8)
+            case 2:
+                broken[at : at + 4] = chance.randbytes(4)
+            case _:
+                del broken[at : at + chance.randrange(1, 64)]
+    try:
+        inspection.report(bytes(broken))
+    except ObjectError:
+        return
+
+
+def test_objects_of_others_are_shown(data: bytes) -> None:
+    foreign = data.replace(b".bpfscript\0", b".somebodys\0")
+    lines = inspection.report(foreign)
+    assert lines[0] == "not made by bpfscript"
+    assert any("; AT_x" in line for line in lines)
