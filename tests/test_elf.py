@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from backend_support import compile_text, program
 from elftools.elf.elffile import ELFFile
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bpfscript import codec
@@ -136,6 +136,7 @@ def test_kernel_functions_have_no_object(artifact: Artifact) -> None:
         elf.write(Artifact([], {"k": function}, Manifest()))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_damage_is_an_error(artifact: Artifact, data: st.DataObject) -> None:
     whole = elf.write(artifact)

@@ -41,7 +41,7 @@ def test_an_object_runs_with_full_output_and_without_the_compiler(tmp_path: Path
         "loaded = [m for m in sys.modules if m.startswith(stages)]; "
         "assert not loaded, loaded; sys.exit(status)"
     )
-    words = [sys.executable, "-c", code, "run", "-q", tmp_path / "x.o"]
+    words = [sys.executable, "-c", code, "run", "-q", str(tmp_path / "x.o")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("hello 7\n\n\n@x[1]: 2\n", "")
     assert done.returncode == 0
