@@ -21,6 +21,7 @@ STAGES = {
     "ir": "the script in IR, as lowered",
     "opt": "IR after the optimising passes",
     "legal": "IR after all passes",
+    "plan": "what the passes chose, with the reason",
     "llvm": "LLVM IR text",
     "asm": "eBPF instructions",
     "elf": "sections of the object",
@@ -79,6 +80,7 @@ def compile(
         verify_ir(module)
     run(module, target, optimise=optimise, verify=verify, print_after=after)
     tell("legal", lambda: _ir(module))
+    tell("plan", lambda: _plan(module))
     tell("llvm", lambda: _llvm(module, source))
     artifact = backend_named(backend).emit(module, target, source)
     artifact.manifest.settings = checked.settings
@@ -123,6 +125,13 @@ def _ir(module: Module) -> str:
     from bpfscript.ir.printer import print_module
 
     return print_module(module)
+
+
+def _plan(module: Module) -> str:
+    return "\n".join(
+        f"{what} {where}: {choice.how}, {choice.why}"
+        for (what, where), choice in module.plan.items()
+    )
 
 
 def _llvm(module: Module, source: Source) -> str:

@@ -49,7 +49,9 @@ OPTIONS = (
     Option("test", "", "", "run the test probes", COMPILER),
     Option("bench", "", "", "run the bench probes", COMPILER),
     Option("mode", "", "MODE", "codegen (compile only), format, test, bench", COMPILER),
-    Option("debug", "d", "STAGE[,STAGE]", "print nodes types ir opt legal llvm asm elf", COMPILER),
+    Option(
+        "debug", "d", "STAGE[,STAGE]", "print nodes types ir opt legal plan llvm asm elf", COMPILER
+    ),
     Option("emit", "", "FILE", "write the ELF object and stop", COMPILER),
     Option("emit-elf", "", "FILE", "", COMPILER, means="emit"),
     Option("emit-llvm", "", "FILE", "write LLVM IR to FILE.original.ll", COMPILER),

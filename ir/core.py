@@ -80,6 +80,14 @@ class Function:
             yield from block.instrs
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """How a thing is done, and why so."""
+
+    how: str
+    why: str
+
+
 @dataclass(eq=False, slots=True)
 class Module:
     """A script in IR. `emit` names an event by its index in `events`."""
@@ -88,3 +96,8 @@ class Module:
     maps: dict[str, MapDef] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     warnings: int = 1  # which helper failures are reported: see frontend.typed.Options.warnings
+    plan: dict[tuple[str, str], Choice] = field(default_factory=dict)  # (what, where) -> choice
+
+    def chose(self, what: str, where: str, how: str, why: str) -> None:
+        """Record a choice that a pass makes, for `-d plan`. The last for a thing is what holds."""
+        self.plan[what, where] = Choice(how, why)

@@ -67,6 +67,11 @@ class Code(Builder):
             self.definitions[result] = self.current.instrs[-1]
         return result
 
+    def chose(self, what: str, how: str, why: str) -> None:
+        """Record how the current instruction is done, see `Module.chose`."""
+        where = self.span.place if self.span else self.function.name
+        self.module.chose(what, where, how, why)
+
     # Expressions
 
     def op(self, name: str, left: Value, right: Value | int) -> Value:

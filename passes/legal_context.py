@@ -74,6 +74,7 @@ def saved_register(code: Code, name: str) -> Value:
         return code.load(code.context, I64, offset)
     if kind in SYSCALL_KINDS:
         if code.target.has("task_pt_regs") and name not in ("cs", "ss"):  # those are in unions
+            code.chose("read", "load", "the registers of a system call have a type")
             return code.load(code.call("task_pt_regs", typed_task(code)), I64, offset)
         registers = code.value("to_ptr", code.load(code.context, I64), type=KERNEL)
         return kernel_word(code, registers, offset)
@@ -136,6 +137,7 @@ def comm(code: Code, instr: Instr) -> Value:
     slot, btf = code.slot(16), code.target.btf
     offset = btf.member_offset("task_struct", "comm") if btf else None
     if offset is not None and code.target.has("get_current_task_btf"):
+        code.chose("read", "two loads", "comm is a member of the current thread")
         words(code, slot, typed_task(code), offset, 16)  # the kernel pads it with zeros
         return slot
     code.call("get_current_comm", slot, code.const(16))
@@ -180,6 +182,9 @@ def prologue(code: Code) -> None:
     One tracepoint sees every system call, so what comes first is one comparison or one table.
     """
     calls = code.entry.syscalls
+    how = "a comparison" if len(calls) == 1 else f"a table of {max(calls) + 1} numbers"
+    why = "one raw tracepoint sees every system call"
+    code.module.chose("program", code.function.name, f"{code.entry.section} with {how}", why)
     number = _syscall_number(code)
     if len(calls) == 1:
         ((ours, id),) = calls.items()

@@ -26,6 +26,9 @@ def _reader(pointer: Value, string: bool = False) -> str:
 def probe_read(code: Code, to: Value, size: Value, pointer: Value, string: bool = False) -> None:
     """The helpers clear `size` bytes when they fail."""
     helper = _reader(pointer, string)
+    user = pointer.type == USER
+    why = "user memory may be missing" if user else "nothing is known of where it points"
+    code.chose("read", helper, why)
     result = code.call(helper, to, size, pointer)
     report_failure(code, helper, BAD_ADDRESS, result, ERRORS)
 
@@ -36,6 +39,7 @@ def read_int(code: Code, instr: Instr) -> Value:
     if pointer.type == KERNEL and code.module.warnings < ERRORS:
         value = legal_typed.load(code, pointer, instr)
         if value is not None:
+            code.chose("read", "load", "the verifier knows the type of what it is in")
             return value
     slot = code.slot(8)
     size = code.const(instr.result.type.bits // 8)

@@ -103,6 +103,9 @@ def _expand(code: Code) -> None:
         instrs, block.instrs = block.instrs, []
         code.at(block)
         if block is function.blocks[0] and function.entry:
+            count = len(function.entry.probe.names)
+            why = f"one program for {count} probes" if count > 1 else "one probe"
+            code.module.chose("program", function.name, function.entry.section, why)
             if function.entry.syscalls:
                 legal_context.prologue(code)
             elif function.entry.kind == "iter":

@@ -41,6 +41,11 @@ def static_keys(module: Module, target: Target) -> None:
             dynamic.add(map.name)
         else:
             uses.setdefault(map.name, []).append((block, instr, found))
+    for map in module.maps.values():
+        if map.name not in uses or map.name in dynamic:
+            kind = map.kind.name.lower().replace("_", " ")
+            why = "declared" if map.declared else "its keys are known only when it runs"
+            module.chose("map", map.name, kind, why)
     for name, sites in uses.items():
         map = module.maps[name]
         labels = tuple(dict.fromkeys(label for *_, found in sites for label in found))
@@ -48,6 +53,12 @@ def static_keys(module: Module, target: Target) -> None:
             for block, instr, found in sites:
                 _index_key(block, instr, found, labels)
             _to_array(map, labels)
+            why = "its only key is constant" if len(labels) == 1 else "its keys are constants"
+            kind = map.kind.name.lower().replace("_", " ")
+            module.chose("map", name, f"{kind} of {len(labels)}", why)
+        elif name not in dynamic:
+            kind = map.kind.name.lower().replace("_", " ")
+            module.chose("map", name, kind, "as an array it would be too large")
 
 
 def _eligible(map: MapDef) -> bool:

@@ -74,3 +74,18 @@ def test_arguments_of_system_calls() -> None:
         "dd if=/etc/passwd of=/dev/null bs=7 skip=1 count=1 status=none",
     )
     assert "(0, 7, 1)\n(dd, 7)" in text
+
+
+def test_the_plan_says_how_and_why() -> None:
+    text = run(
+        "t:syscalls:sys_enter_access"
+        " { @n = count(); @[str(args.filename)] = sum(curtask.pid); @p[comm] = count(); }",
+        "-d",
+        "plan",
+    )
+    lines = [line.split(":")[-1] for line in text.splitlines()]
+    assert "map @n: percpu array of 1, its only key is constant" in text
+    assert "map @: percpu hash, its keys are known only when it runs" in text
+    assert " raw_tp/sys_enter with a comparison, one raw tracepoint sees every system call" in lines
+    assert any("probe_read_user_str, user memory may be missing" in line for line in lines)
+    assert any("two loads, comm is a member" in line for line in lines)
