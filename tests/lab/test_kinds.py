@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.kernel, pytest.mark.requires("btf", "tracefs")]
 
 Trace = Callable[..., list[str]]
 LIBC = next(
-    line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "/libc" in line
+    line.split()[-1]
+    for line in Path("/proc/self/maps").read_text().splitlines()
+    if "/libc.so" in line or "/libc-2" in line
 )
 MARKED = """
 #include <sys/sdt.h>
@@ -31,7 +33,7 @@ def calls() -> None:
         while time.monotonic() < end:
             os.getppid()
             os.pread(file.fileno(), 1, 0)
-            bytearray(1 << 20)
+            _ = b"x" * (1 << 20)
             watched.value += 1
     time.sleep(0.001)
 
