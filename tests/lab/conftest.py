@@ -25,7 +25,9 @@ Trace = Callable[..., list[str]]
 
 @pytest.fixture(scope="session")
 def machine() -> LiveTarget:
-    return LiveTarget()
+    target = LiveTarget()
+    assert target.btf  # mapped from now on: no test leaks it
+    return target
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import subprocess
 import time
@@ -33,7 +34,8 @@ def calls() -> None:
         while time.monotonic() < end:
             os.getppid()
             os.pread(file.fileno(), 1, 0)
-            _ = b"x" * (1 << 20)
+            with mmap.mmap(-1, 1 << 16) as area:
+                area[0] = 1
             watched.value += 1
     time.sleep(0.001)
 
