@@ -9,10 +9,37 @@ from typing import Any
 
 from bpfscript.types import TSERIES_AGGREGATES, Aggregate, Type
 
+from .entries import Entries
 from .values import Shape, average, integer_code
 
 Merge = Callable[[list[bytes]], Any]
 Series = dict[int, int]  # epoch → value
+
+
+def merge_all(t: Type, shape: Shape) -> Callable[[Entries], list[Any]]:
+    """What makes the objects that `merger` makes, for all entries of a map at once."""
+    if not isinstance(t, Aggregate):
+        return lambda entries: entries.unpacked(shape.code)
+    if t.name in ("count", "sum"):
+        return lambda entries: _sums(entries, 0, t.signed)
+    if t.name in ("avg", "stats"):
+        return lambda entries: list(
+            zip(_sums(entries, 0, t.signed), _sums(entries, 1, False), strict=True)
+        )
+    merge = merger(t, shape)
+    return lambda entries: [merge(values) for _, values in entries]
+
+
+def _sums(entries: Entries, word: int, signed: bool) -> list[int]:
+    """Over CPUs, as a 64-bit counter sums."""
+    first, *others = entries.column(word, signed)
+    for other in others:
+        first = list(map(add, first, other))
+    least, most = (-(1 << 63), 1 << 63) if signed else (0, 1 << 64)
+    if not others or (min(first, default=0) >= least and max(first, default=0) < most):
+        return first
+    wrap = _total(signed)
+    return [wrap((value,)) for value in first]
 
 
 def merger(t: Type, shape: Shape) -> Merge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 from bpfscript.types import Aggregate
@@ -40,12 +41,18 @@ def text(found: list[Bucket]) -> str:
 
 
 def _log_row(k: int, index: int, count: int) -> Bucket:
+    return Bucket(*_log_bounds(k, index), count)
+
+
+@cache
+def _log_bounds(k: int, index: int) -> tuple[str, int | None, int]:
+    """Label, low and high of a bucket."""
     if not index:
-        return Bucket("(..., 0)", None, 0, count)
+        return "(..., 0)", None, 0
     low, low_text = _log_bound(k, index - 1)
     high, high_text = _log_bound(k, index)
     label = f"[{low}]" if high - low == 1 else f"[{low_text}, {high_text})"
-    return Bucket(label, low, high, count)
+    return label, low, high
 
 
 def _log_bound(k: int, slot: int) -> tuple[int, str]:

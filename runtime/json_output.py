@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bpfscript.manifest import Event, Place
 from bpfscript.types import Aggregate
 
 from . import histograms, time_series
+from .entries import Entry
 from .json_values import JsonValues, number, quote
 from .messages import helper_message
 from .output import Printer
 from .printf_runs import Wrap
-from .tables import Entry, Table
+from .tables import Table
 from .values import Values
 
 _NAMES = {"system": "syscall"}  # as upstream calls them
@@ -55,7 +56,9 @@ class JsonPrinter(Printer):
             f'"retcode": {code}{_where(event.place)}}}\n'
         )
 
-    def table(self, name: str, table: Table, entries: list[Entry], top: int, divisor: int) -> None:
+    def table(
+        self, name: str, table: Table, entries: Sequence[Entry], top: int, divisor: int
+    ) -> None:
         t = table.value_type
         kind = _kind(t.name if isinstance(t, Aggregate) else "")
         rows, show = table.rows(entries, top), self._shower(table, entries, divisor)
@@ -66,7 +69,7 @@ class JsonPrinter(Printer):
             inner = ", ".join(f"{_key(row.label or '')}: {show(row.value)}" for row in rows)
             self._line(kind, f"{{{quote(name)}: {{{inner}}}}}")
 
-    def _shower(self, table: Table, entries: list[Entry], divisor: int) -> Callable[[Any], str]:
+    def _shower(self, table: Table, entries: Sequence[Entry], divisor: int) -> Callable[[Any], str]:
         t = table.value_type
         if isinstance(t, Aggregate) and t.name in ("hist", "lhist"):
             return lambda counts: _buckets(histograms.rows(t, counts, divisor))

@@ -11,11 +11,10 @@ from dataclasses import replace
 from bpfscript.manifest import Internal, Manifest, MapDef, MapType
 from bpfscript.types import Int, String
 
+from .entries import Entries, Entry, Shape
 from .errors import BpfError
 from .fd import Fd
 from .sys import Cmd, Kernel, MapBatch, MapCreate, MapElement, MapFreeze, address, buffer_of
-
-Entry = tuple[bytes, list[bytes]]  # key; one value, or one for each possible CPU
 
 F_NO_PREALLOC = 1 << 0
 F_RDONLY_PROG = 1 << 7
@@ -44,17 +43,22 @@ class Map:
     def close(self) -> None:
         self.fd.close()
 
-    def entries(self) -> list[Entry]:
+    @property
+    def _shape(self) -> Shape:
+        return Shape(self.definition.key_size, self.definition.value_size, self.step, self.copies)
+
+    def entries(self) -> Entries:
         """Every entry; of a map with labels, those that were ever written."""
         try:
             found = self._batches(Cmd.MAP_LOOKUP_BATCH)  # since 5.6, per-CPU arrays since 5.13
         except BpfError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-            found = self._one_by_one()
+            found = Entries.of(self._one_by_one(), self._shape)
         if self.definition.labels is None:
             return found
-        return [entry for entry in found if any(any(v[-_PRESENCE:]) for v in entry[1])]
+        there = (entry for entry in found if any(any(v[-_PRESENCE:]) for v in entry[1]))
+        return Entries.of(there, self._shape)
 
     def stored_key(self, key: bytes) -> bytes:
         """A key of the script's type as the kernel's map has it: with labels, the slot's index."""
@@ -125,38 +129,35 @@ class Map:
             return False
         return True
 
-    def _batches(self, cmd: Cmd) -> list[Entry]:
+    def _batches(self, cmd: Cmd) -> Entries:
         key_size, size = self.definition.key_size, self.step * self.copies
-        found: list[Entry] = []
+        found_keys, found_values = bytearray(), bytearray()
         count = max(min(self.definition.max_entries, _CHUNK // size), 16)
         # where to go on: opaque, at most a key or a uint32
         position = ctypes.create_string_buffer(max(key_size, 4))
-        started = False
-        while True:
-            keys = ctypes.create_string_buffer(count * key_size)
-            values = ctypes.create_string_buffer(count * size)
+        keys = ctypes.create_string_buffer(count * key_size)
+        values = ctypes.create_string_buffer(count * size)
+        started = last = False
+        while not last:
             attr = MapBatch(
                 in_batch=address(position) if started else 0, out_batch=address(position),
                 keys=address(keys), values=address(values), count=count, map_fd=self.fd.fileno(),
             )  # fmt: skip
-            last = False
             try:
                 self.kernel.bpf(cmd, attr, self.definition.name)
             except BpfError as error:
                 if error.errno == errno.ENOSPC:  # one bucket holds more than `count`
                     count *= 2
+                    keys = ctypes.create_string_buffer(count * key_size)
+                    values = ctypes.create_string_buffer(count * size)
                     continue
                 last = error.errno == errno.ENOENT
                 if not last:
                     raise
-            got: int = attr.count
-            keys_read, values_read = keys.raw, values.raw
-            for i in range(got):
-                key = keys_read[i * key_size : (i + 1) * key_size]
-                found.append((key, self._split(values_read, i * size)))
-            if last:
-                return found
+            found_keys += memoryview(keys)[: attr.count * key_size]
+            found_values += memoryview(values)[: attr.count * size]
             started = True
+        return Entries(found_keys, found_values, self._shape)
 
     def _one_by_one(self) -> list[Entry]:
         found: list[Entry] = []

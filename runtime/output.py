@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import BinaryIO, TextIO
 
 from bpfscript.diagnostics import CompilerBug
@@ -17,6 +17,7 @@ from bpfscript.manifest import Event, Manifest, MapDef, Place
 from bpfscript.pieces import MakeNative
 from bpfscript.types import Aggregate, String
 
+from .entries import Entry
 from .messages import Messages, coloured, helper_message
 from .names import local_time
 from .printf import formatter
@@ -25,7 +26,7 @@ from .ringbuf import Run
 from .sink import Buffering, Sink
 from .stream import Drain
 from .symbols import Symbols
-from .tables import Entry, Table
+from .tables import Table
 from .values import Values
 
 Handler = Callable[[memoryview], None]
@@ -94,7 +95,9 @@ class Printer(ABC):
             self._shows[id(event)] = event, show
         return self._shows[id(event)][1]
 
-    def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
+    def map(
+        self, definition: MapDef, entries: Sequence[Entry], top: int = 0, divisor: int = 1
+    ) -> None:
         """A map's contents. A scalar without entry shows its zero value."""
         table = self._table(definition)
         assert definition.value
@@ -161,7 +164,9 @@ class Printer(ABC):
         """A value of print(), as `self.values` shows it."""
 
     @abstractmethod
-    def table(self, name: str, table: Table, entries: list[Entry], top: int, divisor: int) -> None:
+    def table(
+        self, name: str, table: Table, entries: Sequence[Entry], top: int, divisor: int
+    ) -> None:
         """A map."""
 
     @abstractmethod

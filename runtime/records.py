@@ -9,7 +9,7 @@ one, so what a program sent to it after a record that steers is not seen earlier
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -17,7 +17,8 @@ from bpfscript.manifest import Event, Internal, Manifest, MapDef
 from bpfscript.progress import progress
 from bpfscript.target import MachineError
 
-from .maps import Entry, Map
+from .entries import Entry
+from .maps import Map
 from .ringbuf import RingBuffer, Run
 from .stream import Drain, Stream
 
@@ -40,7 +41,9 @@ class Printer(Protocol):
     def shown(self, text: memoryview) -> None:
         """What native code made of events; valid during the call."""
 
-    def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
+    def map(
+        self, definition: MapDef, entries: Sequence[Entry], top: int = 0, divisor: int = 1
+    ) -> None:
         """A map's contents; the key of one with labels is the uint32 index of its label."""
 
     def element(self, definition: MapDef, values: list[bytes] | None) -> None:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from bpfscript.types import Aggregate, Bool, Int, Pointer, String, Tuple, Type
 
-from .aggregates import merger
+from .aggregates import merge_all
+from .entries import Entries, Entry
+from .entries import Shape as EntryShape
 from .values import Show, Values, average, integer_code, layout, quotient
-
-Entry = tuple[bytes, list[bytes]]  # key; value of each CPU for per-CPU maps, else one
 
 
 class Row(NamedTuple):
@@ -38,15 +38,37 @@ class Table:
         self.value_type, self.keyed = value_type, key_type is not None
         self._labels, self._texts, self._values = labels, texts, values
         self._shape = values.shape(value_type)
-        self._merge = merger(value_type, self._shape)
+        self._merge = merge_all(value_type, self._shape)
         self._key = self._labeller(key_type)
-        self._sort = sorter(key_type, value_type, labels)
+        self._key_order = _key_order(key_type, labels)
+        self._value_order = _value_order(value_type)
 
-    def rows(self, entries: list[Entry], top: int = 0) -> list[Row]:
-        """In the order of printing; only the last `top` ones unless it is 0."""
-        merged = [(key, self._merge(values)) for key, values in entries]
-        self._sort(merged)
-        return [Row(self._key(key), value) for key, value in merged[-top:]]
+    def columns(self, entries: Sequence[Entry], top: int = 0) -> tuple[list[str | None], list[Any]]:
+        """Labels and values, in the order of printing; only the last `top` ones unless it is 0."""
+        if not entries:
+            return [], []
+        if not isinstance(entries, Entries):
+            entries = Entries.of(entries, self._entry_shape(entries))
+        values = self._merge(entries)
+        if not self.keyed:
+            return [None] * len(values), values
+        size = entries.shape.key
+        keys = [bytes(key) for (key,) in struct.iter_unpack(f"{size}s", entries.key_block)]
+        order = sorted(range(len(keys)), key=list(map(self._key_order, keys)).__getitem__)
+        if self._value_order:
+            order.sort(key=list(map(self._value_order, values)).__getitem__)
+        order = order[-top:]
+        return [self._key(keys[i]) for i in order], [values[i] for i in order]
+
+    def rows(self, entries: Sequence[Entry], top: int = 0) -> list[Row]:
+        """The same as rows."""
+        return list(map(Row, *self.columns(entries, top)))
+
+    def _entry_shape(self, entries: Sequence[Entry]) -> EntryShape:
+        """Of entries that were put together one by one."""
+        size = max(len(value) for _, values in entries for value in values)
+        copies = max(len(values) for _, values in entries)
+        return EntryShape(len(entries[0][0]), size, -(-size // 8) * 8, copies)
 
     def shower(self, divisor: int) -> Show:
         """Shows the values of rows, but not those of histograms and time series."""
@@ -57,7 +79,7 @@ class Table:
             return show
         number, stats = self._values.integer(Int(64, t.signed)), self._values.stats
         if t.name not in ("avg", "stats"):
-            return lambda value: number(quotient(value, divisor))
+            return number if divisor == 1 else lambda value: number(quotient(value, divisor))
 
         def mean(value: tuple[int, int]) -> str:
             total, count = value

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
+
 from bpfscript.manifest import Event, Place
 from bpfscript.types import Aggregate
 
 from . import histograms, time_series
+from .entries import Entry
 from .output import Printer
-from .tables import Entry, Row, Table
+from .tables import Row, Table
 from .values import Values
+
+_TOGETHER = 4096  # lines made at once
 
 
 class TextPrinter(Printer):
@@ -52,22 +58,28 @@ class TextPrinter(Printer):
         info = f"Additional Info - helper: {event.helper}, retcode: {code}"
         self.message("runtime_error", f"{self.reason(event, code)}\n{info}", event.place)
 
-    def table(self, name: str, table: Table, entries: list[Entry], top: int, divisor: int) -> None:
-        rows, t = table.rows(entries, top), table.value_type
+    def table(
+        self, name: str, table: Table, entries: Sequence[Entry], top: int, divisor: int
+    ) -> None:
+        t = table.value_type
         kind = t.name if isinstance(t, Aggregate) else ""
         if isinstance(t, Aggregate) and kind in ("hist", "lhist"):
-            for row in rows:
+            for row in table.rows(entries, top):
                 graph = histograms.text(histograms.rows(t, row.value, divisor))
                 self.sink.write(f"{_label(name, row)}:\n{graph}\n")
         elif isinstance(t, Aggregate) and kind == "tseries":
             newest = time_series.newest(row.value for row in table.rows(entries))
-            for row in rows:
+            for row in table.rows(entries, top):
                 graph = time_series.text(time_series.points(t, row.value, newest))
                 self.sink.write(f"{_label(name, row)}:\n{graph}")
         else:
             show = table.shower(divisor)
-            for row in rows:
-                self.sink.write(f"{_label(name, row)}: {show(row.value)}\n")
+            labels, values = table.columns(entries, top)
+            line = f"{name}[%s]: %s\n" if table.keyed else f"{name}%.0s: %s\n"
+            for start in range(0, len(values), _TOGETHER):
+                some = slice(start, start + _TOGETHER)
+                pairs = list(zip(labels[some], map(show, values[some]), strict=True))
+                self.sink.write(line * len(pairs) % tuple(chain.from_iterable(pairs)))
 
 
 def _label(name: str, row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from script_strategies import POSITIONAL
@@ -10,8 +11,8 @@ from bpfscript.diagnostics import Source
 from bpfscript.driver import compile
 from bpfscript.frontend.typed import Options
 from bpfscript.manifest import Artifact, Event, MapDef
+from bpfscript.runtime.entries import Entry
 from bpfscript.runtime.live_target import LiveTarget
-from bpfscript.runtime.maps import Entry
 from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.session import Session
 
@@ -24,7 +25,7 @@ class NoPrinter:
     def run(self, event: Event, run: Run) -> None: ...
     def shown(self, text: memoryview) -> None: ...
     def map(
-        self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1
+        self, definition: MapDef, entries: Sequence[Entry], top: int = 0, divisor: int = 1
     ) -> None: ...
     def element(self, definition: MapDef, values: list[bytes] | None) -> None: ...
     def lost(self, count: int) -> None: ...

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,9 @@ from bpfscript.manifest import (
     Relocation,
     Settings,
 )
+from bpfscript.runtime.entries import Entry
 from bpfscript.runtime.errors import AttachError, BpfError, KernelError, VerifierRefused
 from bpfscript.runtime.features import Features
-from bpfscript.runtime.maps import Entry
 from bpfscript.runtime.process import Child
 from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.session import Session
@@ -161,7 +162,9 @@ class Notes:
     def shown(self, text: memoryview) -> None:
         self.lines.append(bytes(text))
 
-    def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
+    def map(
+        self, definition: MapDef, entries: Sequence[Entry], top: int = 0, divisor: int = 1
+    ) -> None:
         numbers = {k.hex(): [int.from_bytes(v[:8], "little") for v in vs] for k, vs in entries}
         self.lines.append((definition.name, numbers))
 

@@ -141,7 +141,7 @@ def make(kind: MapType, kernel: Kernel, entries: int = 5000, size: int = 8) -> M
 )
 def test_hash_maps(kind: MapType, kernel: Kernel) -> None:
     opened = make(kind, kernel, size=12)
-    assert opened.entries() == []
+    assert list(opened.entries()) == []
     wanted = {struct.pack("<Q", i): struct.pack("<QI", i * i, i) for i in range(3000)}
     for key, value in wanted.items():
         opened.update(key, value)
@@ -152,7 +152,7 @@ def test_hash_maps(kind: MapType, kernel: Kernel) -> None:
     opened.zero()
     assert {v for _, values in opened.entries() for v in values} == {bytes(12)}
     opened.clear()
-    assert opened.entries() == []
+    assert list(opened.entries()) == []
     opened.close()
 
 
@@ -165,11 +165,11 @@ def test_label_arrays_hold_only_what_was_written(kind: MapType, kernel: Kernel) 
     slot = struct.pack("<I", 33)
     opened.update(slot, struct.pack("<QQ", 5, 1))
     copies = opened.copies
-    assert opened.entries() == [(slot, [struct.pack("<QQ", 5, 1)] * copies)]
+    assert list(opened.entries()) == [(slot, [struct.pack("<QQ", 5, 1)] * copies)]
     opened.zero()
-    assert opened.entries() == [(slot, [struct.pack("<QQ", 0, 1)] * copies)]
+    assert list(opened.entries()) == [(slot, [struct.pack("<QQ", 0, 1)] * copies)]
     opened.clear()
-    assert opened.entries() == []
+    assert list(opened.entries()) == []
     opened.close()
 
 

@@ -1,0 +1,69 @@
+"""What is in a map, as the kernel gave it: keys and values in two blocks."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, overload
+
+Entry = tuple[bytes, list[bytes]]  # key; one value, or one for each possible CPU
+
+
+class Shape(NamedTuple):
+    """Bytes of a key and of a value; from one CPU's value to the next; how many of them."""
+
+    key: int
+    value: int
+    step: int
+    copies: int = 1
+
+
+class Entries(Sequence[Entry]):
+    """A sequence of entries that takes no object for each of them."""
+
+    def __init__(self, keys: bytes | bytearray, values: bytes | bytearray, shape: Shape) -> None:
+        self.key_block, self.value_block, self.shape = keys, values, shape
+        self._whole = shape.step * shape.copies
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry], shape: Shape) -> Entries:
+        """What `entries` are, one by one. A value that is missing becomes zeros."""
+        keys, values = bytearray(), bytearray()
+        whole = shape.step * shape.copies
+        for key, copies in entries:
+            keys += key
+            values += b"".join(v.ljust(shape.step, b"\0") for v in copies).ljust(whole, b"\0")
+        return cls(keys, values, shape)
+
+    def __len__(self) -> int:
+        return len(self.value_block) // self._whole if self._whole else 0
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Entry]: ...
+    def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        key, start = self.shape.key, index * self._whole
+        return bytes(self.key_block[index * key : (index + 1) * key]), self._split(start)
+
+    def _split(self, start: int) -> list[bytes]:
+        stops = range(start, start + self._whole, self.shape.step)
+        return [bytes(self.value_block[at : at + self.shape.value]) for at in stops]
+
+    def column(self, word: int, signed: bool = False) -> list[list[int]]:
+        """The 64-bit word at a place of each value: a list of all for each CPU."""
+        words = memoryview(self.value_block).cast("B").cast("q" if signed else "Q")
+        step, whole = self.shape.step // 8, self._whole // 8
+        return [words[cpu * step + word :: whole].tolist() for cpu in range(self.shape.copies)]
+
+    def unpacked(self, code: str) -> list[object]:
+        """What a `struct` code that gives one object takes of each first value."""
+        size = struct.calcsize("<" + code)
+        if size > self._whole:
+            return [struct.unpack_from("<" + code, values[0])[0] for _, values in self]
+        row = struct.Struct(f"<{code}{self._whole - size}x")
+        return [found for (found,) in row.iter_unpack(self.value_block)]
