@@ -36,6 +36,7 @@ class Table:
         values: Values,
     ) -> None:
         self.value_type, self.keyed = value_type, key_type is not None
+        self._key_type = key_type
         self._labels, self._texts, self._values = labels, texts, values
         self._shape = values.shape(value_type)
         self._merge = merge_all(value_type, self._shape)
@@ -52,13 +53,25 @@ class Table:
         values = self._merge(entries)
         if not self.keyed:
             return [None] * len(values), values
-        size = entries.shape.key
-        keys = [bytes(key) for (key,) in struct.iter_unpack(f"{size}s", entries.key_block)]
-        order = sorted(range(len(keys)), key=list(map(self._key_order, keys)).__getitem__)
+        ranks, keys, show = self._keys(entries)
+        order = sorted(range(len(keys)), key=ranks.__getitem__)
         if self._value_order:
-            order.sort(key=list(map(self._value_order, values)).__getitem__)
+            by = values if self._value_order is int else list(map(self._value_order, values))
+            order.sort(key=by.__getitem__)
         order = order[-top:]
-        return [self._key(keys[i]) for i in order], [values[i] for i in order]
+        return [show(keys[i]) for i in order], [values[i] for i in order]
+
+    def _keys(self, entries: Entries) -> tuple[list[Any], list[Any], Callable[[Any], str | None]]:
+        """What keys are sorted by, keys as objects, and what shows these."""
+        t, block, size = self._key_type, entries.key_block, entries.shape.key
+        if isinstance(t, Int) and self._labels is None and t.size == size:
+            shape = self._texts.shape(t)
+            ranks = [v for (v,) in struct.iter_unpack("<" + integer_code(size, True), block)]
+            if t.signed:
+                return ranks, ranks, shape.show
+            return ranks, [v for (v,) in struct.iter_unpack("<" + shape.code, block)], shape.show
+        keys = [key for (key,) in struct.iter_unpack(f"{size}s", block)]
+        return list(map(self._key_order, keys)), keys, self._key
 
     def rows(self, entries: Sequence[Entry], top: int = 0) -> list[Row]:
         """The same as rows."""
