@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from io import BytesIO, StringIO
@@ -11,7 +11,7 @@ from typing import Any
 
 from bpfscript.manifest import Event as Definition
 from bpfscript.manifest import Manifest, MapDef, Place
-from bpfscript.runtime.maps import Entry
+from bpfscript.runtime.entries import Entry
 from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.sink import Sink
 from bpfscript.runtime.symbols import Symbols
@@ -111,7 +111,9 @@ class Collector(TextPrinter):
         for data in run.records():
             self.event(event, data)
 
-    def map(self, definition: MapDef, entries: list[Entry], top: int = 0, divisor: int = 1) -> None:
+    def map(
+        self, definition: MapDef, entries: Sequence[Entry], top: int = 0, divisor: int = 1
+    ) -> None:
         if self._over:  # what is left in the end is in `Session.maps`
             return
         with self._lock:

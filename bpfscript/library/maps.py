@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from bpfscript.manifest import MapDef
-from bpfscript.runtime.maps import Entry, Map
+from bpfscript.runtime.entries import Entry
+from bpfscript.runtime.maps import Map
 from bpfscript.runtime.tables import sorter
 from bpfscript.types import Aggregate, Type
 
@@ -31,7 +32,7 @@ class Contents:
         self._key = _key_decoder(definition, decoders)
         self._sort = sorter(definition.key, definition.value, definition.labels)
 
-    def decoded(self, entries: list[Entry], top: int = 0) -> dict[Any, Any]:
+    def decoded(self, entries: Sequence[Entry], top: int = 0) -> dict[Any, Any]:
         """In the order in which the tool prints them; only the last `top` unless that is 0."""
         merged = [(key, self._merge(values)) for key, values in entries]
         newest = max((e for _, found in merged for e in found), default=0) if self.timed else 0
