@@ -28,6 +28,7 @@ conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts 
 
 bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
 	$(BIN)/python -m conformance.bench
+	$(BIN)/python -m conformance.event_cost
 
 lab: $(KERNELS:%=lab-%)  ## the kernel tests in guests with other kernels, one boot each
 
