@@ -136,6 +136,8 @@ def _check(command: Command) -> None:
         raise UsageError("-B must be either 'line', 'full', or 'none'.")
     if command.has("cmd") and command.has("pid"):
         raise UsageError("Cannot use both -c and -p.")
+    if command.has("warnings") and command.has("aot"):
+        raise UsageError("Cannot use -k with --aot")
     if command.has("warnings") and command.has("no-warnings"):
         raise UsageError("-k, --warnings conflicts with --no-warnings")
     if len(command.all("warnings")) > 1:

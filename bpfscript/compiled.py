@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bpfscript.target import Target
 
 _STAGES = ("frontend", "ir", "passes", "backends")
-SHOWN = ("debug", "emit", "emit-llvm", "verify-ir")
+SHOWN = ("aot", "debug", "emit", "emit-llvm", "verify-ir")
 """Options about stages: with them nothing is taken from the cache."""
 
 _SEARCHED = ("PATH", "LD_LIBRARY_PATH", "HOME", "CPATH", "C_INCLUDE_PATH", "DEBUGINFOD_URLS")

@@ -19,6 +19,7 @@ from bpfscript.inputs import (
     target,
     warnings,
 )
+from bpfscript.launcher import launcher
 from bpfscript.options import Command, UsageError
 from bpfscript.output_file import open_output, write_whole
 from bpfscript.progress import progress
@@ -108,10 +109,15 @@ def _show(
         )  # fmt: skip
     if chosen.warnings:
         console.diagnostics(result.warnings)
-    if path := command.last("emit"):
+    emit, executable = command.last("emit"), command.last("aot")
+    if emit or executable:
         from bpfscript.backends.elf import write
 
-        write_whole(path, write(result.artifact))
+        data = write(result.artifact)
+        if emit:
+            write_whole(emit, data)
+        if executable:
+            write_whole(executable, launcher() + data, mode=0o755)
         return None
     return None if mode == "codegen" or (words and not foreign) else result.artifact
 

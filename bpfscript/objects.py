@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from bpfscript.launcher import without_launcher
 from bpfscript.options import UsageError, parse
 from bpfscript.target import MachineError
 
@@ -18,7 +19,7 @@ def main(name: str, words: list[str], console: Console) -> int:
     command = parse(words)
     if len(command.words) != 1:
         raise UsageError(f"{name} takes one object file")
-    data = _bytes(command.words[0])
+    data = without_launcher(_bytes(command.words[0]))
     return _run(command, data, console) if name == "run" else _inspect(data)
 
 

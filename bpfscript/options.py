@@ -53,6 +53,7 @@ OPTIONS = (
         "debug", "d", "STAGE[,STAGE]", "print nodes types ir opt legal plan llvm asm elf", COMPILER
     ),
     Option("emit", "", "FILE", "write the ELF object and stop", COMPILER),
+    Option("aot", "", "FILE", "write an executable that runs the script's object", COMPILER),
     Option("emit-elf", "", "FILE", "", COMPILER, means="emit"),
     Option("emit-llvm", "", "FILE", "write LLVM IR to FILE.original.ll", COMPILER),
     Option("backend", "", "NAME", "code generator: llvm", COMPILER),
@@ -67,7 +68,6 @@ OPTIONS = (
     Option("help", "h", "", "show this", OTHERS),
     Option("version", "V", "", "show the version", OTHERS),
     Option("btf", "b", "", "accepted: BTF is always used", OTHERS, means="btf"),
-    Option("aot", "", "FILE", "--emit FILE writes a BPF object", ABSENT),
     Option("debuginfo", "", "DIR", "debug information is looked for in the usual places", ABSENT),
     Option("dwarf-pid", "", "PID", "stacks are walked by frame pointers", ABSENT),
     Option("usdt-file-activation", "", "", "the kernel counts who uses a USDT probe", ABSENT),

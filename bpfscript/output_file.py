@@ -44,7 +44,7 @@ def _shared(path: str) -> bool:
     return bool(os.stat(os.path.dirname(path) or ".").st_mode & stat.S_IWOTH)
 
 
-def write_whole(path: str, data: bytes) -> None:
+def write_whole(path: str, data: bytes, mode: int = 0o666) -> None:
     """A file that is complete or absent, or whatever else stands there. Raises MachineError."""
     partial = f"{path}.{os.getpid()}.tmp"
     made = False
@@ -53,7 +53,7 @@ def write_whole(path: str, data: bytes) -> None:
             with open(path, "wb") as device:
                 device.write(data)
             return
-        with open(partial, "xb") as file:
+        with open(partial, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             made = True
             file.write(data)
         os.replace(partial, path)

@@ -47,7 +47,7 @@ def test_options_anywhere_and_named_parameters() -> None:
 
 def test_help_and_version() -> None:
     assert tool("-h", "x") == (0, usage("bpfscript"), "")
-    assert "--aot" not in usage("bpfscript") and "--emit-elf" not in usage("bpfscript")
+    assert "--debuginfo" not in usage("bpfscript") and "--emit-elf" not in usage("bpfscript")
     code, out, err = tool("-V")
     assert (code, err) == (0, "") and re.fullmatch(r"bpfscript v\d+\.\d+\.\d+\n", out)
 
@@ -73,7 +73,7 @@ def test_usage_errors(words: tuple[str, ...], said: str) -> None:
     assert err.startswith(f"ERROR: USAGE: {said}") and "\nUSAGE: bpfscript [options]" in err
 
 
-@pytest.mark.parametrize("flag", ["--aot=x", "--debuginfo=x", "--dwarf-pid=1"])
+@pytest.mark.parametrize("flag", ["--usdt-file-activation", "--debuginfo=x", "--dwarf-pid=1"])
 def test_what_bpftrace_has_and_we_do_not(flag: str) -> None:
     code, _, err = tool(flag, "-e", "begin { }")
     name = flag.partition("=")[0]

@@ -108,3 +108,18 @@ def test_objects_of_others_are_shown(data: bytes) -> None:
     lines = inspection.report(foreign)
     assert lines[0] == "not made by bpfscript"
     assert any("; AT_x" in line for line in lines)
+
+
+@pytest.mark.requires("root")
+def test_an_executable_runs_its_script(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    tool = [sys.executable, "-m", "bpfscript.cli"]
+    script = "begin { print((1, $1)); @ = count(); }"
+    subprocess.run([*tool, "--aot", str(program), "-e", script, "7"], check=True)
+    assert program.stat().st_mode & 0o777 == 0o755
+    done = subprocess.run([str(program), "-q"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "(1, 7)\n\n\n@: 1\n", "")
+    done = subprocess.run([str(program), "-f", "json"], capture_output=True, text=True)
+    assert '{"type": "map", "data": {"@": 1}}' in done.stdout
+    refused = subprocess.run([*tool, "-k", "--aot", "x", "-e", script], capture_output=True)
+    assert refused.returncode == 1 and b"Cannot use -k with --aot" in refused.stderr
