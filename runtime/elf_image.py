@@ -9,6 +9,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable
+from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -39,6 +40,13 @@ class Symbol(NamedTuple):
     size: int
     binding: int  # STB_LOCAL 0, STB_GLOBAL 1, STB_WEAK 2
     name: bytes
+
+
+class Names(NamedTuple):
+    """Functions, their names unread. rows: address, size, binding, and what `name` takes."""
+
+    rows: list[tuple[int, int, int, int]]
+    name: Callable[[int], bytes]
 
 
 class NotElf(Exception):
@@ -125,6 +133,27 @@ class ElfImage:
     def functions(self, table: int) -> list[Symbol]:
         """Functions defined here, of the tables of type `table`, unordered."""
         return self.symbols(table, FUNCTIONS)
+
+    def names(self, table: int) -> list[Names]:
+        """The same, their names unread, for each such table."""
+        form, order = ("IBxHQQ", (0, 1, 2, 3, 4)) if self.wide else ("IIIBxH", (0, 3, 4, 1, 2))
+        record, pick = struct.Struct(self._order + form), itemgetter(*order)
+        found = []
+        for section in self.sections:
+            if section.type == table and section.link < len(self.sections):
+                strings = self.sections[section.link]
+                raw = self.read(section.offset, section.size)
+                raw = raw[: len(raw) // record.size * record.size]
+                fields = (
+                    record.iter_unpack(raw) if self.wide else map(pick, record.iter_unpack(raw))
+                )
+                rows = [
+                    (address, size, info >> 4, name)
+                    for name, info, defined, address, size in fields
+                    if name and defined and info & 15 in FUNCTIONS
+                ]
+                found.append(Names(rows, partial(_string, self.read(strings.offset, strings.size))))
+        return found
 
     def symbols(self, table: int, kinds: tuple[int, ...]) -> list[Symbol]:
         """Symbols of some kinds (STT_*) defined here, of the tables of type `table`, unordered."""

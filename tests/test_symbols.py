@@ -12,6 +12,7 @@ import pytest
 
 from bpfscript.manifest import Settings
 from bpfscript.runtime.demangle import demangle
+from bpfscript.runtime.elf_image import DYNSYM, SYMTAB, Names, image_of, open_regular
 from bpfscript.runtime.symbols import Symbols
 
 LIBRARY = """
@@ -266,3 +267,15 @@ def test_broken_files(content: bytes) -> None:
     if image:
         assert function_table(image, "/x").find(0) is None
         image.build_id()
+
+
+def test_names_unread_are_those_of_symbols() -> None:
+    fd = open_regular(os.path.realpath("/proc/self/exe"))
+    assert fd is not None
+    image = image_of(fd)
+    assert image
+    for kind in (SYMTAB, DYNSYM):
+        (table, *_) = [*image.names(kind), Names([], bytes)]
+        named = [(a, s, b, table.name(n)) for a, s, b, n in table.rows]
+        assert named == [s for s in image.functions(kind) if s.name]
+    os.close(fd)
