@@ -25,6 +25,7 @@ class Backend(Protocol):
 
 BACKENDS: dict[str, tuple[str, str]] = {
     "llvm": ("bpfscript.backends.llvm", "LlvmBackend"),
+    "native": ("bpfscript.backends.native", "NativeBackend"),
 }
 """Module and class of each backend, imported when it is asked for."""
 

@@ -16,6 +16,7 @@ import llvmlite.binding as llvm
 
 from bpfscript.backends import isa, object_file
 from bpfscript.backends.assemble import assemble, constants
+from bpfscript.backends.frame import stack_of_chains
 from bpfscript.backends.llvm_instructions import MAY_CONTINUE
 from bpfscript.backends.llvm_text import SECTION, to_text
 from bpfscript.codec import ObjectError
@@ -25,7 +26,6 @@ from bpfscript.manifest import Artifact, CodeFunction, Internal, Line, Relocatio
 from bpfscript.passes.pipeline import SAFE
 from bpfscript.passes.stack_slots import stack_slots
 from bpfscript.target import Target
-from bpfscript.types import align_up
 
 _OPTIONS = (
     "-disable-lsr",
@@ -114,26 +114,6 @@ def _function(
     )
     moved_lines = tuple(Line(moved[n.instruction], n.line, n.column) for n in lines)
     return CodeFunction(name, isa.encode(code), tuple(moved_relocations), moved_lines)
-
-
-def stack_of_chains(functions: list[CodeFunction]) -> int:
-    """Bytes of stack of the longest chain of calls, as check_max_stack_depth counts them.
-
-    Frames are rounded up to 32 bytes without a JIT; may_goto takes 16 more (do_misc_fixups).
-    """
-    callees = {
-        f.name: {r.name for r in f.relocations if r.kind in ("call", "callback")} for f in functions
-    }
-    own: dict[str, int] = {}
-    for function in functions:
-        code = isa.decode(function.code)
-        extra = 16 if any(i.code == isa.MAY_GOTO for i in code) else 0
-        own[function.name] = align_up(max(isa.stack_use(code) + extra, 1), 32)
-
-    def total(name: str) -> int:
-        return own[name] + max(map(total, callees[name]), default=0)
-
-    return max(map(total, own), default=0)
 
 
 def _may_goto(insn: isa.Insn) -> list[isa.Insn] | None:

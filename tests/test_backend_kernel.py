@@ -43,16 +43,16 @@ def test_random_functions(name: str, data: st.DataObject) -> None:
 
 
 def agree(text: str, context: bytes = bytes(64)) -> bytes:
-    """What the program leaves in `.out`, the same in the kernel and in the interpreter."""
+    """What the program leaves in `.out`, the same by each backend and in the interpreter."""
     module = read_module(text)
     words = [int.from_bytes(context[i : i + 8], "little") for i in range(0, 64, 8)]
     machine = Machine(arguments=tuple(words))
     interpret(module.functions[0], machine, module)
     expected = machine.maps[OUT].lookup(bytes(4), 0)
-    found = run(compile_text(text), context)[OUT]
     assert expected is not None
-    assert found == bytes(expected.data)
-    return found
+    for name in BACKENDS:
+        assert run(compile_text(text, name), context)[OUT] == bytes(expected.data)
+    return bytes(expected.data)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 8, 13, 40, 255, 256, 257, 400])
@@ -77,7 +77,8 @@ def test_copies_and_fills(size: int, off: int) -> None:
     )
 
 
-def test_loops_as_long_as_the_kernel_allows() -> None:
+@pytest.mark.parametrize("name", BACKENDS)
+def test_loops_as_long_as_the_kernel_allows(name: str) -> None:
     """The bound is known to the compiler and too large for the verifier to walk."""
     body = """\
 start:
@@ -102,11 +103,12 @@ done:
   store %11, %5 {off=8}
   return %1
 """
-    found = run(compile_text(program(body)))[OUT]
+    found = run(compile_text(program(body), name))[OUT]
     assert found[:16] == _signed_words(500_000_500_000, 1_000_000)
 
 
-def test_a_loop_without_end_ends() -> None:
+@pytest.mark.parametrize("name", BACKENDS)
+def test_a_loop_without_end_ends(name: str) -> None:
     body = """\
 start:
   %1 = const {value=0} : i64
@@ -123,7 +125,7 @@ done:
   store %6, %3 {off=0}
   return %1
 """
-    rounds = int.from_bytes(run(compile_text(program(body)))[OUT][:8], "little")
+    rounds = int.from_bytes(run(compile_text(program(body), name))[OUT][:8], "little")
     assert rounds > 1 << 16
 
 
