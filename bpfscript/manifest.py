@@ -102,8 +102,12 @@ class Internal:
     ZERO = ".zero"  # ARRAY, one uint64: a zero of which the kernel's verifier knows nothing
 
 
-GLOBALS_LAYOUT = ("start", "child")
-"""uint64 each, filled before any program runs: CLOCK_BOOTTIME ns at the start, pid of `-c` or 0."""
+GLOBALS_LAYOUT = ("start", "child", "boot_to_tai")
+"""uint64 each, filled before any program runs.
+
+start: CLOCK_BOOTTIME ns at the start; child: pid of `-c` or 0; boot_to_tai: CLOCK_TAI ns less
+CLOCK_BOOTTIME ns.
+"""
 
 
 @dataclass(frozen=True, slots=True)

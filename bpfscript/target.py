@@ -116,6 +116,9 @@ class Target(Protocol):
     def kernel_symbol(self, name: str) -> int | None:
         """Address of a kernel symbol, or None."""
 
+    def cgroup_id(self, path: str) -> int | None:
+        """Id of the cgroup whose directory this is, or None."""
+
     def bpf_programs(self) -> list[tuple[int, str]]:
         """(id, name) of the BPF programs that are loaded and have a BTF of their own."""
 
@@ -159,6 +162,8 @@ FEATURES = {
     "task_pt_regs": "bpf_task_pt_regs, 5.15",
     "get_func_ip": "bpf_get_func_ip, 5.15",
     "get_tai_ns": "bpf_ktime_get_tai_ns, 6.1",
+    "override_return": "bpf_override_return, CONFIG_BPF_KPROBE_OVERRIDE",
+    "probe_write_user": "bpf_probe_write_user, not where the kernel is locked down",
     "raw_cookie": "cookies of raw tracepoints, 6.10",
     "kprobe_session": "BPF_TRACE_KPROBE_SESSION links, 6.10",
     "iter": "BPF iterators, 5.8",
@@ -188,6 +193,7 @@ class RecordedTarget:
     dynamic_events: frozenset[tuple[str, str]] = frozenset()
     functions: tuple[tuple[str, str], ...] = ()
     symbols: dict[str, int] = field(default_factory=dict)
+    cgroups: dict[str, int] = field(default_factory=dict)  # path -> id
     loaded: tuple[tuple[int, str], ...] = ()  # BPF programs
     files: dict[str, list[UserSymbol]] = field(default_factory=dict)
     starts: dict[tuple[str, str], Collection[int]] = field(default_factory=dict)
@@ -213,6 +219,9 @@ class RecordedTarget:
 
     def kernel_symbol(self, name: str) -> int | None:
         return self.symbols.get(name)
+
+    def cgroup_id(self, path: str) -> int | None:
+        return self.cgroups.get(path)
 
     def bpf_programs(self) -> list[tuple[int, str]]:
         return list(self.loaded)

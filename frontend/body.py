@@ -169,6 +169,8 @@ class Body:
     def read(self, local: Local) -> Value:
         if local in self.frame_offsets:
             return self.load(self.frame_pointer(), self.frame_offsets[local], local.type)
+        if local.addressed:
+            return self.load(self.slot(local), 0, local.type)
         if is_scalar(local.type):
             return self.variables.read(local, self.block, ir_type(local.type))
         return self.slot(local)
@@ -177,7 +179,7 @@ class Body:
         """Set a variable to a value of its own type."""
         if local in self.frame_offsets:
             self.store(self.frame_pointer(), self.frame_offsets[local], value, local.type)
-        elif is_scalar(local.type):
+        elif is_scalar(local.type) and not local.addressed:
             self.variables.write(local, self.block, value)
         else:
             self.store(self.slot(local), 0, value, local.type)
@@ -186,6 +188,12 @@ class Body:
         if local not in self.slots:
             self.slots[local] = self.entry_slot(local.type.size)
         return self.slots[local]
+
+    def address(self, local: Local) -> Value:
+        """Where an `addressed` variable lies."""
+        if local in self.frame_offsets:
+            return self.emit("ptr_add", self.frame_pointer(), self.const(self.frame_offsets[local]))
+        return self.slot(local)
 
     def frame_pointer(self) -> Value:
         if self.frame is None:

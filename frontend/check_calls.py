@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from bpfscript.arch import ARCHES
+from bpfscript.target import FEATURES
 from bpfscript.types import (
     BOOL,
     INT64,
@@ -34,6 +35,8 @@ from .join import base_name
 Rule = Callable[["Calls", nodes.Call], Type | None]
 
 CLOCKS = ("boot", "monotonic", "tai", "sw_tai")
+NEEDS = {"override": "override_return", "write_user": "probe_write_user"}
+"""Functions that some kernels have no helper for, and the feature."""
 PID_NAMESPACES = ("curr_ns", "init")
 
 
@@ -73,7 +76,7 @@ class Calls(Memory, Parameters):
             self.error(node.span, f"{name}() is an unsafe function being used in safe mode")
             return False
         if row.probes is None or kind.name in row.probes:
-            return True
+            return self._kernel_can(node)
         if name == "path":
             text = "The path function can only be used with 'fentry', 'fexit', 'iter' probes"
         elif name in ("signal", "signal_thread"):
@@ -81,6 +84,14 @@ class Calls(Memory, Parameters):
             text = f"{name}() can not be used for this probetype {shown}"
         else:
             text = f'{name} can not be used with "{kind.name}" probes'
+        self.error(node.span, text)
+        return False
+
+    def _kernel_can(self, node: nodes.Call) -> bool:
+        feature = NEEDS.get(node.name)
+        if feature is None or self.target.has(feature):
+            return True
+        text = f"{node.name}() needs what this kernel lacks: {FEATURES[feature]}"
         self.error(node.span, text)
         return False
 
@@ -253,6 +264,18 @@ class Calls(Memory, Parameters):
     def cgroup_path(self, node: nodes.Call) -> Type:
         return CgroupPath(self.text_at(node, 1) or "")
 
+    def cgroup_id(self, node: nodes.Call) -> Type | None:
+        path = self.text_at(node, 0) or ""
+        number = self.target.cgroup_id(path)
+        if number is None:
+            self.error(node.span, f"There is no cgroup at {path}")
+            return None
+        return self.literal(node, number, UINT64)
+
+    def kernel_function(self, node: nodes.Call) -> Type:
+        btf, name = self.target.btf, self.text_at(node, 0) or ""
+        return self.literal(node, btf is not None and btf.find(name, "func") is not None)
+
     def send_signal(self, node: nodes.Call) -> Type | None:
         argument, type = self.argument(node, 0), self.typed_at(node, 0)
         if argument is None or type is None:
@@ -346,6 +369,8 @@ RULES: dict[str, Rule] = {
     "pton": Calls.address,
     "path": Calls.path_text,
     "cgroup_path": Calls.cgroup_path,
+    "cgroupid": Calls.cgroup_id,
+    "kfunc_exist": Calls.kernel_function,
     "nsecs": Calls.clock,
     "pid": Calls.process_id,
     "tid": Calls.process_id,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpfscript.types import VOID, Aggregate, Record, Tuple, Type
+from bpfscript.types import VOID, Aggregate, Pointer, Record, Tuple, Type
 
 from . import nodes
 from .check_base import known
@@ -59,8 +59,7 @@ class Expressions(Calls):
             case nodes.Comptime():
                 return self._comptime(node)
             case nodes.AddressOf():
-                self.error(node.span, "the address-of operator is not supported yet")
-                return None
+                return self._address_of(node.of)
 
     def _string(self, node: nodes.StringLiteral) -> Type:
         if len(node.value) > self.limits.max_strlen - 1:
@@ -81,6 +80,16 @@ class Expressions(Calls):
         if type is None:
             self.error(node.span, "Could not resolve the type of this variable")
         return type
+
+    def _address_of(self, node: nodes.Variable | nodes.Map) -> Type | None:
+        """Where a variable or the kernel's object of a map lies in kernel memory."""
+        if isinstance(node, nodes.Variable):
+            if (local := self.scopes.find(node.name)) is not None:
+                self.scopes.assign(local)  # or else it is zero, as whoever has the address wants
+                local.addressed = True
+            type = self.expression(node)
+            return None if type is None else Pointer(type, "kernel")
+        return Pointer(self.types[node], "kernel") if self.map_by_name(node) else None
 
     def _elements(self, elements: tuple[nodes.Expr, ...]) -> tuple[Type, ...] | None:
         types = []

@@ -73,7 +73,12 @@ class Statements(Expressions):
             case nodes.Return():
                 self._return(node)
             case nodes.Import():
-                self.error(node.span, "imports inside of blocks are not supported")
+                self.error(
+                    node.span,
+                    "Import statements that are not at the top level are primarily for the "
+                    "standard library.",
+                    "import at the top of the script",
+                )
 
     def _expression_statement(self, node: nodes.ExprStatement) -> None:
         value = node.value

@@ -144,6 +144,7 @@ ROWS = (
              unsafe=True),
     Function("getopt", 1, 3, ("other",), None, "A named parameter."),
     # Literals
+    Function("kfunc_exist", 1, 1, ("text",), None, "Whether the kernel's BTF has a function."),
     Function("is_literal", 1, 1, ("any",), None, "Whether it is known while compiling."),
     Function("is_str", 1, 1, ("any",), None, "Whether it is a string."),
     Function("is_ptr", 1, 1, ("any",), None, "Whether it is a pointer."),

@@ -133,7 +133,7 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
 def _uses_globals(checked: Checked) -> bool:
     names = {"elapsed", "cpid", "__builtin_elapsed", "__builtin_cpid"}
     return any(
-        isinstance(node, nodes.Identifier | nodes.Call) and node.name in names
+        isinstance(node, nodes.Identifier | nodes.Call) and node.name in {*names, "sw_tai"}
         for instance in checked.instances
         for node in _walk(instance.probe)
     )

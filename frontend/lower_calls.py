@@ -21,7 +21,7 @@ from bpfscript.types import (
 from . import nodes
 from .body import Body, is_scalar, is_signed, unsupported
 from .locations import Location, locate, read, remote_pointer
-from .lower_builtins import BUILTINS, argument_number, numbered_argument, symbol
+from .lower_builtins import BUILTINS, argument_number, from_global, numbered_argument, symbol
 from .lower_compare import memcmp
 from .lower_expressions import assign, lower, lower_as, map_key, value_type
 from .lower_statements import leave
@@ -354,13 +354,36 @@ def _nsecs(body: Body, node: nodes.Call) -> Value:
         argument = node.args[0]
         mode = argument.name if isinstance(argument, nodes.Identifier | nodes.TypeName) else mode
     if mode == "sw_tai":
-        raise unsupported(node.span, "nsecs(sw_tai)")
+        offset = from_global(body, "boot_to_tai")
+        return body.emit("add", body.b.call("ktime_get_boot_ns"), offset)
     return body.b.call(_CLOCKS[mode])
 
 
-def _signal(body: Body, node: nodes.Call) -> None:
-    number = lower_as(body, expression(node, 0), UINT64)
-    body.b.call("send_signal", number)
+def _signal(helper: str) -> Callable[[Body, nodes.Call], None]:
+    def send(body: Body, node: nodes.Call) -> None:
+        body.b.call(helper, lower_as(body, expression(node, 0), UINT64))
+
+    return send
+
+
+def _override(body: Body, node: nodes.Call) -> None:
+    """The traced function returns this value in place of being run."""
+    value = lower_as(body, expression(node, 0), UINT64)
+    body.b.call("override_return", body.function.params[0], value)
+
+
+def _write_user(body: Body, node: nodes.Call) -> Value:
+    """Copy from kernel memory, at most as much as strings are long; whether it worked."""
+    room = body.checked.limits.max_strlen
+    source, size = expression(node, 1), lower_as(body, expression(node, 2), UINT64)
+    fits = body.emit("ule", size, body.const(room))
+    size = body.emit("select", fits, size, body.const(room))
+    pointer = remote_pointer(body, lower(body, source), body.checked.types[source])
+    data = body.emit("read_buffer", pointer, size, size=room + 4)
+    start = body.emit("ptr_add", data, body.const(4))
+    to = lower_as(body, expression(node, 0), UINT64)
+    failed = body.b.call("probe_write_user", to, start, size)
+    return body.emit("eq", failed, body.const(0))
 
 
 def _is_err(body: Body, node: nodes.Call) -> Value:
@@ -412,7 +435,10 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "cgroup_path": _same,
     "strftime": _strftime,
     "nsecs": _nsecs,
-    "signal": _signal,
+    "signal": _signal("send_signal"),
+    "signal_thread": _signal("send_signal_thread"),
+    "override": _override,
+    "write_user": _write_user,
     "memcmp": memcmp,
     "is_err": _is_err,
     "debugf": _debugf,

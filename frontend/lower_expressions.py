@@ -133,6 +133,8 @@ def _lower(body: Body, node: nodes.Expr) -> Value:
         case nodes.If():
             block(body, node)
             return body.zero(type)
+        case nodes.AddressOf(of=of):
+            return body.emit("to_int", _address(body, of))
     raise unsupported(node.span, f"this expression ({node.__class__.__name__.lower()})")
 
 
@@ -170,6 +172,12 @@ def map_value(body: Body, info: MapInfo, key: Value) -> Value:
         byte = body.emit("map_read", key, type=I8, map=info.name)
         return body.as_condition(byte)
     return body.emit("map_read", key, type=ir_type(info.value), map=info.name)
+
+
+def _address(body: Body, of: nodes.Variable | nodes.Map) -> Value:
+    if isinstance(of, nodes.Variable):
+        return body.address(body.checked.locals[of])
+    return body.emit("map_ptr", map=of.name)
 
 
 def value_type(info: MapInfo) -> Type:

@@ -31,6 +31,7 @@ class Local:
     captured: bool = (
         False  # also used inside the body of a `for (… : @map)` it was declared outside of
     )
+    addressed: bool = False  # `&$x`: it lives in memory
 
 
 @dataclass(slots=True)

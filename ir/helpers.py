@@ -38,6 +38,7 @@ HELPERS: dict[str, Helper] = {
     "get_current_uid_gid": Helper(15, 0, pure=True, writes=False),
     "get_current_comm": Helper(16, 2),
     "get_stackid": Helper(27, 3),
+    "probe_write_user": Helper(36, 3),
     "get_current_task": Helper(35, 0, pure=True, writes=False),
     "get_numa_node_id": Helper(42, 0, pure=True, writes=False),
     "probe_read_str": Helper(45, 3),

@@ -183,5 +183,6 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "send_signal": _effect("send_signal"),
     "send_signal_thread": _effect("send_signal_thread"),
     "override_return": _effect("override_return"),
+    "probe_write_user": _effect("probe_write_user"),
 }
 """By name in HELPERS: (run, operands) -> result, which is taken modulo 2^64."""

@@ -78,6 +78,7 @@ class _Slots:
         self.conflicts: dict[Value, set[Value]] = {v: set() for v in self.sizes}
         self.pinned: set[Value] = set()
         self._find_conflicts()
+        self._conflict(self._escaped(), set(self.sizes))
         self._find_pinned()
 
     def _find_conflicts(self) -> None:
@@ -111,6 +112,11 @@ class _Slots:
                 if other is not slot:
                     self.conflicts[slot].add(other)
                     self.conflicts[other].add(slot)
+
+    def _escaped(self) -> set[Value]:
+        """Slots whose address is a value of the script: it may be read as long as there is one."""
+        taken = (i for i in self.function.instructions() if i.op == "to_int")
+        return {slot for instr in taken for slot in self.roots.get(instr.args[0], ())}
 
     def _find_pinned(self) -> None:
         """A callback's frame must be stack: bpf_for_each_map_elem takes nothing else."""

@@ -38,6 +38,8 @@ _RETURN_0 = _instruction(0xB7) + _instruction(0x95)  # r0 = 0; exit
 _MANY = _instruction(0xB7) * 4096  # with an exit more than older kernels take
 _MAY_GOTO = _instruction(0xE5)  # BPF_JMP | BPF_JCOND, to the next instruction
 _HELPERS = {  # enum bpf_func_id
+    "probe_write_user": 36,
+    "override_return": 58,
     "get_current_task_btf": 158,
     "for_each_map_elem": 164,
     "get_func_ip": 173,

@@ -148,6 +148,13 @@ class LiveTarget:
         address = int(found[1], 16) if found else 0
         return address or None  # all are 0 for those who may not know
 
+    def cgroup_id(self, path: str) -> int | None:
+        # kernfs: the id is the inode number of the directory
+        try:
+            return os.stat(path).st_ino if os.path.isdir(path) else None
+        except OSError:
+            return None
+
     @cached_property
     def _kallsyms(self) -> bytes:
         try:

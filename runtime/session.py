@@ -108,9 +108,11 @@ class Session:
             self.maps[definition.name] = made
             self.say(f"Created map {definition.name}: {definition.kind.name.lower()}")
         if shared := self.maps.get(Internal.GLOBALS):
-            known = {"start": time.clock_gettime_ns(time.CLOCK_BOOTTIME)}
-            known["child"] = self.child.pid if self.child else 0
-            shared.update(bytes(4), struct.pack("<2Q", *(known[name] for name in GLOBALS_LAYOUT)))
+            boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            known = {"start": boot, "child": self.child.pid if self.child else 0}
+            known["boot_to_tai"] = time.clock_gettime_ns(time.CLOCK_TAI) - boot
+            values = [known[name] for name in GLOBALS_LAYOUT]
+            shared.update(bytes(4), struct.pack(f"<{len(values)}Q", *values))
         for name in (Internal.EVENTS, Internal.CONTROL):
             if opened := self.maps.get(name):
                 ring = RingBuffer.open(opened.fd, opened.definition.max_entries)

@@ -43,6 +43,7 @@ def mutated() -> st.SearchStrategy[str]:
 
 
 def mutate(r: Random, text: str) -> str:
+    """Works on any text that has a token."""
     tokens = _TOKEN.findall(text)
     for _ in range(r.randrange(1, 5)):
         at, other = r.randrange(len(tokens)), r.randrange(len(tokens))
