@@ -8,7 +8,7 @@ KERNELS := 6.1 6.12 7
 GUEST  := PYTHONDONTWRITEBYTECODE=1 lab/run
 GUEST_TESTS := $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
 
-.PHONY: trace test check bench conformance lab clean
+.PHONY: trace test check bench conformance docs lab clean
 
 trace: $(STAMP) tracefs  ## count system calls for three seconds with the lab's first script
 	$(BIN)/bpfscript -e 'tracepoint:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:3 { exit(); }'
@@ -25,6 +25,9 @@ check: $(DEV)  ## lint, types, layers
 
 conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts under upstream and here
 	$(BIN)/python -m conformance.runner --report conformance/REPORT.md
+
+docs: $(DEV)  ## the library's pages, from its docstrings, in build/docs
+	$(BIN)/python -W error docs/build.py build/docs
 
 bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
 	$(BIN)/python -m conformance.bench

@@ -94,5 +94,6 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     if name in _EXPORTS:
-        return getattr(import_module(_EXPORTS[name]), name)
+        found = globals()[name] = getattr(import_module(_EXPORTS[name]), name)
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,7 +46,7 @@ def compile(
 
     >>> artifact = compile('begin { printf("%d", $1); exit(); }', 42)
     >>> [program.name for program in artifact.programs]
-    ['begin']
+    ['begin_1']
     """
     from bpfscript import driver
     from bpfscript.frontend.typed import Options

@@ -297,3 +297,38 @@ def test_the_main_thread_keeps_its_signals() -> None:
     before = signal.getsignal(signal.SIGINT)
     ran("print(1);")
     assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.requires("tracefs")
+def test_maps_become_tables() -> None:
+    pandas, polars, pyarrow = map(pytest.importorskip, ("pandas", "polars", "pyarrow"))
+    session = ran('@a["x", 1] = 2; @a["y", 2] = 1; @h = hist(5); @s[1] = stats(4); @e = 0;')
+    frame = session.maps["@a"].to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert frame.to_dict("list") == {"key0": ["y", "x"], "key1": [2, 1], "value": [1, 2]}
+    table = session.maps["@h"].to_arrow()
+    assert isinstance(table, pyarrow.Table)
+    assert table.to_pydict() == {"low": [4], "high": [8], "count": [1]}
+    other = session.maps["@s"].to_polars()
+    assert isinstance(other, polars.DataFrame)
+    assert other.rows() == [(1, 1, 4, 4)]
+
+
+def test_the_examples_of_the_documentation_run() -> None:
+    import doctest
+
+    from bpfscript import api
+
+    names = {"compile": bpfscript.compile, "trace": bpfscript.trace}
+    result = doctest.testmod(api, extraglobs=names, optionflags=doctest.REPORT_NDIFF)
+    assert (result.failed, result.attempted >= 4) == (0, True)
+
+
+def test_the_pages_are_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("pdoc")
+    build = Path(__file__).parents[1] / "docs" / "build.py"
+    words = [sys.executable, "-W", "error", str(build), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    page = (tmp_path / "bpfscript.html").read_text()
+    assert all(f'id="{name}"' in page for name in bpfscript.__all__)
