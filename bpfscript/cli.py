@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from types import TracebackType
@@ -134,6 +135,9 @@ def _check(command: Command) -> None:
         )
     if command.last("B") not in (None, "line", "full", "none"):
         raise UsageError("-B must be either 'line', 'full', or 'none'.")
+    share = command.last("max-overhead")
+    if share is not None and not re.fullmatch(r"\d{1,2}(\.\d+)?%?", share):
+        raise UsageError(f"--max-overhead takes a percentage like 2%, not '{share}'.")
     if command.has("cmd") and command.has("pid"):
         raise UsageError("Cannot use both -c and -p.")
     if command.has("warnings") and command.has("aot"):

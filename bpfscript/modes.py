@@ -197,6 +197,8 @@ def trace(
             features=machine.features, warn=console.warning,
             say=console.lines if command.has("verbose") else lambda _: None,
             native=None if mode else lambda: printer.native(_make_native),
+            max_overhead=float((command.last("max-overhead") or "0").rstrip("%")) / 100,
+            stats=console.lines if command.has("stats") else None,
         )  # fmt: skip
         stack.enter_context(session)
         if mode in ("test", "bench"):

@@ -37,6 +37,8 @@ OPTIONS = (
     Option("warnings", "k", "", "report failed reads and map look-ups at run time"),
     Option("no-warnings", "", "", "report no warnings"),
     Option("unsafe", "", "", "allow system(), signal() and their kin"),
+    Option("max-overhead", "", "PERCENT", "let go of the costliest probe above this much CPU"),
+    Option("stats", "", "", "tell at the end what each probe took"),
     Option("dry-run", "", "", "stop once everything is attached"),
     Option("include", "", "FILE", "C header to include first; repeatable"),
     Option("", "I", "DIR", "where to look for C headers; repeatable"),

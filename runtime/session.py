@@ -14,6 +14,7 @@ from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, Probe
 from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
 from .features import Features
+from .governor import Governor
 from .iterators import open_iterator, walk
 from .kernel_types import KernelTypes
 from .links import LAST_FIRST, RUN_ONCE, TIED, Attacher, Link, attach_type, groups, release, stop
@@ -41,6 +42,8 @@ class Session:
     kfunc       BTF id of a kernel function by name
     warn        takes the line about each probe that `missing_probes = warn` leaves out
     say         takes a line about each thing that is done
+    max_overhead  share of all CPU time beyond which the costliest probe is let go; 0: none
+    stats       takes lines at the end: what each probe took
     native      makes the code that shows events when there are many, see `runtime.stream`
     """
 
@@ -59,6 +62,8 @@ class Session:
         warn: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
         native: Callable[[], Drain | None] | None = None,
+        max_overhead: float = 0.0,
+        stats: Callable[[str], None] | None = None,
     ) -> None:
         self.artifact, self.printer, self.child = artifact, printer, child
         self.manifest, self.dry_run = artifact.manifest, dry_run
@@ -73,6 +78,13 @@ class Session:
         self._iterators: list[Fd] = []
         self._how: dict[str, AttachType] = {}
         self._links: list[Link] = []
+        self._links_of: dict[str, list[Link]] = {}  # by program, or place of a tied one
+        self._stats = stats
+        self._governor = (
+            Governor(max_overhead, self.kernel, self._described, self._let_go, warn)
+            if max_overhead or stats
+            else None
+        )
         self._attached = 0
         self._stack = ExitStack()
 
@@ -170,6 +182,10 @@ class Session:
         """Trace until something ends it, then print maps; the tool's exit status."""
         if self.dry_run:
             return 0
+        if self._governor:
+            self._stack.callback(self._governor.close)
+            tied = {place.name: fd for place, fd in self._tied.items()}
+            self._governor.open(self._programs | tied)
         self.printer.attached(self._attached)
         self.printer.flush()
         self.records.consume(self.is_over)  # what `begin` probes say, exit() above all
@@ -234,6 +250,23 @@ class Session:
         if time.monotonic() - self._counted_at >= _LOST_EVERY:
             self._counted_at = time.monotonic()
             self.records.count_lost()
+        if self._governor:
+            self._governor.look()
+
+    def _described(self, program: str) -> str:
+        """The probe that a program is, and its line in the script."""
+        places = [p for i in self.manifest.probes if i.program == program for p in i.attachments]
+        places = places or [p for p in self._tied if p.name == program]
+        at = next((p.place for p in places if p.place), None)
+        where = f" at {at.file}:{at.line}: {at.text.strip()}" if at else ""
+        return f"{self._name(program)}{where}"
+
+    def _let_go(self, program: str) -> None:
+        """Detach one program for good."""
+        links = self._links_of.pop(program, [])
+        self._links = [link for link in self._links if link not in links]
+        stop(links)
+        release(links)
 
     def finish(self, *, maps: bool = True) -> None:
         """Stop tracing, run `end` probes, print what is left. maps: theirs, too."""
@@ -251,6 +284,9 @@ class Session:
             for program, number in self.records.lost_by_program().items():
                 if number:
                     self.warn(f"{self._name(program)} lost {number} events")
+        if self._governor and self._stats:
+            for line in self._governor.report(self.records.lost_by_program()):
+                self._stats(line)
         self.printer.finish(self.records.lost)
         self.printer.flush()
 
@@ -293,7 +329,9 @@ class Session:
             file = open_iterator(program, self.kernel, first.name)
             self._iterators.append(self._stack.enter_context(file))
         else:
-            self._links += attacher.attach(program, places, how)
+            links = attacher.attach(program, places, how)
+            self._links += links
+            self._links_of.setdefault(first.name if tied else info.program, []).extend(links)
 
     def _skip(self, error: AttachError) -> None:
         missing = self.manifest.settings.missing_probes

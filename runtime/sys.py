@@ -52,6 +52,7 @@ class Cmd(IntEnum):
     MAP_LOOKUP_BATCH = 24
     MAP_LOOKUP_AND_DELETE_BATCH = 25
     LINK_CREATE = 28
+    ENABLE_STATS = 32
     ITER_CREATE = 33
 
 
@@ -112,6 +113,11 @@ class MapBatch(ctypes.Structure):
 @_layout
 class MapFreeze(ctypes.Structure):
     map_fd: U32
+
+
+@_layout
+class EnableStats(ctypes.Structure):
+    type: U32  # 0: BPF_STATS_RUN_TIME
 
 
 @_layout

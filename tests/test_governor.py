@@ -1,0 +1,39 @@
+"""Watching what programs cost, on a process that makes system calls in a busy loop."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+BUSY = "timeout 4 dd if=/dev/zero of=/dev/null bs=1 status=none"
+SCRIPT = """t:syscalls:sys_enter_write /comm == "dd"/ { @[pid, comm] = count(); }
+interval:s:1 { @n = count(); }"""
+
+
+def traced(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bpfscript.cli", *words, "-e", SCRIPT, "-c", BUSY],
+        capture_output=True, text=True, timeout=60, env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+
+
+@pytest.mark.kernel
+def test_the_costliest_probe_is_let_go() -> None:
+    done = traced("--max-overhead", "0.01%", "--stats")
+    warned, detached, head, *rows = done.stderr.splitlines()[1:]
+    line = "tracepoint:syscalls:sys_enter_write at stdin:1: t:syscalls:sys_enter_write"
+    assert warned.startswith("WARNING: Tracing takes") and line in warned
+    assert detached.startswith("WARNING: Detached") and line in detached
+    assert head.split() == ["events", "ns/event", "CPU", "lost", "probe"]
+    events, each, share, lost, *_ = rows[0].split()
+    assert int(events) > 1000 and int(each) > 0 and share.endswith("%") and lost == "0"
+    assert rows[1].split()[0] == "4" or rows[1].split()[0] == "3"
+
+
+@pytest.mark.parametrize("share", ["", "much", "-1%", "200%", "2%%"])
+def test_shares_that_are_none(share: str) -> None:
+    done = traced("--max-overhead", share)
+    assert done.returncode == 1 and "--max-overhead takes a percentage" in done.stderr
