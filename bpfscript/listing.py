@@ -188,6 +188,16 @@ class Listing:
             if listed and matches(point.parts[0], name):
                 yield f"iter:{name}"
 
+    def _declarations(self, path: str, function: str) -> list[str]:
+        """Parameters of a program's function, by its debug information."""
+        info = self._target.debug_info(path)
+        if info is None:
+            self._warn(f'No DWARF found for "{path}", cannot show parameter info')
+            return []
+        symbols = (s for s in self._target.user_symbols(path) if s.name == function)
+        symbol = next(symbols, None)
+        return (info.declarations(symbol.address) if symbol else None) or []
+
     def _types(self, keyword: str, pattern: str, verbose: bool) -> Iterator[str]:
         btf = self._target.btf
         if btf is None:
@@ -207,7 +217,7 @@ class Listing:
         if kind == "tracepoint":
             return _fields(self._target.tracepoint_format(*parts) or "")
         if kind in ("uprobe", "uretprobe"):
-            self._warn(f"{name}: parameters of user functions are not shown")
+            return self._declarations(parts[0], parts[-1]) if kind == "uprobe" else []
         btf = self._target.btf
         if btf is None or kind not in _TYPED:
             return []

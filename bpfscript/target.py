@@ -58,6 +58,9 @@ class DebugInfo(Protocol):
     def function(self, address: int) -> FunctionType | None:
         """Type of the function that starts at an address of the file, or None."""
 
+    def declarations(self, address: int) -> list[str] | None:
+        """Its parameters as the source has them, `const char* path`; None for no function."""
+
     def named(self, keyword: str | None, name: str) -> Type | None:
         """`struct S`, `enum E`, a typedef; None if the file has no such type."""
 

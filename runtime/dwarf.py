@@ -90,6 +90,13 @@ class Dwarf:
         return self._functions[address]
 
     @_guarded
+    def declarations(self, address: int) -> list[str] | None:
+        from .dwarf_text import declarations
+
+        die = self._function_at(address)
+        return declarations(die) if die else None
+
+    @_guarded
     def named(self, keyword: str | None, name: str) -> Type | None:
         if (keyword, name) not in self._named:
             tags = TYPE_TAGS[keyword]
