@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.frontend.typed import Checked, Options
 from bpfscript.ir.core import Module
 from bpfscript.manifest import Artifact
-from bpfscript.pieces import HostCode, Plan
 from bpfscript.target import Target
+
+if TYPE_CHECKING:
+    from bpfscript.pieces import HostCode, Plan
 
 STAGES = {
     "nodes": "the syntax tree",

@@ -10,11 +10,10 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import BinaryIO, TextIO
+from typing import TYPE_CHECKING, BinaryIO, TextIO
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Event, Manifest, MapDef, Place
-from bpfscript.pieces import MakeNative
 from bpfscript.types import Aggregate, String
 
 from .entries import Entry
@@ -24,10 +23,14 @@ from .printf import formatter
 from .printf_runs import ShowRun, Wrap, run_formatter
 from .ringbuf import Run
 from .sink import Buffering, Sink
-from .stream import Drain
 from .symbols import Symbols
 from .tables import Table
 from .values import Values
+
+if TYPE_CHECKING:
+    from bpfscript.pieces import MakeNative
+
+    from .stream import Drain
 
 Handler = Callable[[memoryview], None]
 _NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # name of a variable, and what is then said

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, ProbeInfo, Program
 
 from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
 from .features import Features
-from .governor import Governor
 from .iterators import open_iterator, walk
 from .kernel_types import KernelTypes
 from .links import LAST_FIRST, RUN_ONCE, TIED, Attacher, Link, attach_type, groups, release, stop
@@ -26,6 +26,9 @@ from .ringbuf import RingBuffer
 from .stream import Drain
 from .sys import AttachType, Kernel, cpus
 from .wait import Waiter
+
+if TYPE_CHECKING:
+    from .governor import Governor
 
 _LOST_EVERY = 1.0  # seconds between looks at the count of lost events
 _GRACE = 0.5  # seconds that a child has if nothing else keeps the run going
@@ -80,11 +83,13 @@ class Session:
         self._links: list[Link] = []
         self._links_of: dict[str, list[Link]] = {}  # by program, or place of a tied one
         self._stats = stats
-        self._governor = (
-            Governor(max_overhead, self.kernel, self._described, self._let_go, warn)
-            if max_overhead or stats
-            else None
-        )
+        self._governor: Governor | None = None
+        if max_overhead or stats:
+            from .governor import Governor
+
+            self._governor = Governor(
+                max_overhead, self.kernel, self._described, self._let_go, warn
+            )
         self._attached = 0
         self._stack = ExitStack()
 
