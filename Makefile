@@ -8,7 +8,7 @@ KERNELS := 6.1 6.12 7
 GUEST  := PYTHONDONTWRITEBYTECODE=1 lab/run
 GUEST_TESTS := $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
 
-.PHONY: trace test check bench conformance docs lab clean
+.PHONY: trace test check bench conformance vintage docs lab clean
 
 trace: $(STAMP) tracefs  ## count system calls for three seconds with the lab's first script
 	$(BIN)/bpfscript -e 'tracepoint:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:3 { exit(); }'
@@ -28,6 +28,9 @@ conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts 
 
 docs: $(DEV)  ## the library's pages, from its docstrings, in build/docs
 	$(BIN)/python -W error docs/build.py build/docs
+
+vintage: $(DEV) conformance/.upstream-0.17/bpftrace tracefs  ## scripts old enough, under bpftrace 0.17 and here
+	$(BIN)/python -m conformance.vintage
 
 bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
 	$(BIN)/python -m conformance.bench
@@ -58,6 +61,9 @@ $(DEV): $(STAMP)
 
 conformance/.upstream/bpftrace:
 	bash conformance/get_upstream.sh conformance/.upstream
+
+conformance/.upstream-0.17/bpftrace:
+	bash conformance/get_upstream.sh conformance/.upstream-0.17 bookworm
 
 .PHONY: tracefs
 tracefs:

@@ -26,6 +26,7 @@ FORMATS    text, json or both (both)
 NEEDS      what the machine must have; see `machine.FEATURES`
 TIMEOUT    seconds (15)
 DIFFERENT  why bpfscript differs here on purpose
+ALSO       0.17, if the script gives the same under that version (`vintage`)
 EXPECT     text that bpfscript's stdout then has; upstream may or may not agree
 
 Commands may name a program of `programs/`, as `./threads` for `threads.c`: it is copied there.
@@ -42,7 +43,7 @@ from pathlib import Path
 CASES = Path(__file__).parent / "cases"
 SCRIPT = frozenset({"NAME", "PROG", "ARGS", "FILE", "STDIN", "ENV"})
 COURSE = frozenset({"BEFORE", "WORKLOAD", "SIGNAL", "TIMEOUT", "NEEDS"})
-OUTCOME = frozenset({"COMPARE", "REPLACE", "STDERR", "FORMATS", "DIFFERENT", "EXPECT"})
+OUTCOME = frozenset({"COMPARE", "REPLACE", "STDERR", "FORMATS", "DIFFERENT", "EXPECT", "ALSO"})
 FIELDS = SCRIPT | COURSE | OUTCOME
 REPEATED = frozenset({"FILE", "REPLACE"})
 
@@ -72,6 +73,7 @@ class Case:
     timeout: float = 15.0
     different: str | None = None
     expect: str | None = None
+    also: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def area(self) -> str:
@@ -151,4 +153,5 @@ def _case(area: str, group: list[tuple[str, str]]) -> Case:
         timeout=float(one.get("TIMEOUT", "15")),
         different=one.get("DIFFERENT"),
         expect=one.get("EXPECT"),
+        also=words("ALSO"),
     )

@@ -33,7 +33,12 @@ from conformance.recording import Recording
 HERE = Path(__file__).parent
 UPSTREAM = HERE / ".upstream" / "bpftrace"
 EXPECTED_FAILURES = HERE / "expected_failures.txt"
-TOOLS = {"upstream": (str(UPSTREAM),), "ours": (sys.executable, "-m", "bpfscript.cli")}
+OLD = HERE / ".upstream-0.17" / "bpftrace"
+TOOLS = {
+    "upstream": (str(UPSTREAM),),
+    "0.17": (str(OLD),),
+    "ours": (sys.executable, "-m", "bpfscript.cli"),
+}
 POLL = 0.005  # seconds between two looks at a tool's output
 START = 10.0  # seconds in which a tool attaches
 
