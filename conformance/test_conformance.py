@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from conformance import casefile, machine, runner
+from conformance import casefile, machine, runner, vintage
 from conformance.casefile import Case
 from conformance.recording import Recording
 from conformance.runner import Result, Verdict
@@ -50,3 +50,13 @@ def test_case(case: Case, results: dict[str, Future[Result]]) -> None:
 
 def test_expected_failures_name_cases() -> None:
     assert EXPECTED.keys() <= {case.name for case in CASES}
+
+
+def test_old_scripts_do_the_same_under_the_old_version(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    if not runner.OLD.exists():
+        pytest.skip("bpftrace 0.17 is not unpacked: make conformance/.upstream-0.17/bpftrace")
+    programs = machine.build(tmp_path_factory.mktemp("old-programs"))
+    results = vintage.check(vintage.chosen(CASES), programs, jobs=os.cpu_count() or 1)
+    assert results and [case.name for case, same in results if not same] == []
