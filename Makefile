@@ -56,7 +56,7 @@ $(STAMP): pyproject.toml
 $(DEV): $(STAMP)
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
 	{ command -v gcc && command -v g++ && command -v bpftool && command -v dtrace; } >/dev/null \
-	  || (apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev bpftool systemtap-sdt-dev)
+	  || (apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev libbpf-dev bpftool systemtap-sdt-dev)
 	touch $@
 
 conformance/.upstream/bpftrace:
