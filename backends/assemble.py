@@ -5,7 +5,6 @@ backends.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from bpfscript.backends import btf
 from bpfscript.diagnostics import CompilerBug, Source
@@ -20,6 +19,7 @@ from bpfscript.manifest import (
     MapType,
     Program,
 )
+from bpfscript.plain import replace
 from bpfscript.types import UINT64, align_up
 
 _ALIGN = 8  # of each constant

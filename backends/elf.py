@@ -16,7 +16,6 @@ Sections and relocations are libbpf's; names of maps and functions become C iden
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 
 from bpfscript import codec
 from bpfscript.backends import btf, object_file
@@ -27,6 +26,7 @@ from bpfscript.codec import ObjectError
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.identity import VERSION
 from bpfscript.manifest import Artifact, CodeFunction, Internal
+from bpfscript.plain import replace
 
 OWN = ".bpfscript"
 _FORMAT = 1  # of what stands there; another one cannot be read

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.helpers import HELPERS
 from bpfscript.manifest import CodeFunction, Relocation
+from bpfscript.plain import dataclass, replace
 
 SLOT = 8  # bytes
 STACK_LIMIT = 512  # bytes below r10, include/linux/filter.h MAX_BPF_STACK

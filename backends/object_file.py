@@ -7,9 +7,9 @@ Layouts: elf(5). Reading believes nothing: a file that is not whole raises Objec
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field
 
 from bpfscript.codec import ObjectError
+from bpfscript.plain import dataclass, field
 
 NULL, PROGBITS, SYMTAB, STRTAB, NOBITS, REL = 0, 1, 2, 3, 8, 9  # sh_type
 WRITE, ALLOC, EXECUTABLE = 1, 2, 4  # sh_flags

@@ -5,7 +5,7 @@ Offsets are bytes in struct pt_regs (arch/*/include/asm/ptrace.h).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bpfscript.plain import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,13 @@ The only module that sees them all.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.frontend.typed import Checked, Options
 from bpfscript.ir.core import Module
 from bpfscript.manifest import Artifact
+from bpfscript.plain import dataclass, field
 from bpfscript.target import Target
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ an object traces with full output and without the compiler.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from bpfscript.diagnostics import Span
+from bpfscript.plain import dataclass, field, replace
 from bpfscript.types import Field, Stack, Symbol, Type, parts
 
 ERRORS = ("runtime_error", "helper_error")  # kinds of events

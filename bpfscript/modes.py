@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from bpfscript.frontend.nodes import Program
     from bpfscript.manifest import Artifact
     from bpfscript.pieces import HostCode, Plan
+    from bpfscript.runtime.json_output import JsonPrinter
     from bpfscript.runtime.live_target import LiveTarget
     from bpfscript.runtime.session import Session
     from bpfscript.runtime.sink import Buffering, Sink
     from bpfscript.runtime.symbols import Symbols
+    from bpfscript.runtime.text import TextPrinter
 
 OK, NOTHING = 0, 1
 _TITLES = {"nodes": "nodes (AST)"}
@@ -166,11 +168,9 @@ def trace(
     console: Console,
 ) -> int:
     """Run an artifact as the options say; the exit status."""
-    from bpfscript.runtime.json_output import JsonPrinter
     from bpfscript.runtime.process import Child
     from bpfscript.runtime.session import Session
     from bpfscript.runtime.symbols import Symbols
-    from bpfscript.runtime.text import TextPrinter
 
     with ExitStack() as stack:
         stdout = sys.stdout.buffer
@@ -180,8 +180,7 @@ def trace(
         if artifact.manifest.shows_user_code:
             stack.enter_context(symbols.watch())
         buffering = cast("Buffering", command.last("B") or "line")
-        make = JsonPrinter if command.last("f") == "json" else TextPrinter
-        printer = make(
+        printer = _printer(command)(
             artifact.manifest, stdout, sys.stderr, symbols,
             quiet=command.has("quiet"), buffering=buffering,
             warnings=warnings(command),
@@ -213,6 +212,16 @@ def _make_native(plan: Plan) -> HostCode:
     from bpfscript import driver
 
     return driver.make_native(plan)
+
+
+def _printer(command: Command) -> type[JsonPrinter] | type[TextPrinter]:
+    if command.last("f") == "json":
+        from bpfscript.runtime.json_output import JsonPrinter
+
+        return JsonPrinter
+    from bpfscript.runtime.text import TextPrinter
+
+    return TextPrinter
 
 
 def _try(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from bpfscript.plain import dataclass, field
 
 COMPILER, OTHERS, ABSENT = "Compiler", "Others", ""
 

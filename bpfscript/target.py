@@ -7,11 +7,11 @@ this kernel, lazily; `RecordedTarget` from memory, for tests and for machines th
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
 from bpfscript.diagnostics import MachineError as MachineError
+from bpfscript.plain import dataclass, field
 
 if TYPE_CHECKING:
     from bpfscript.btf import Btf

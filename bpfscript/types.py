@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Literal
+
+from bpfscript.plain import dataclass, field
 
 Space = Literal["none", "kernel", "user", "ctx"]
 AggregateName = Literal["count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries"]

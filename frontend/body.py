@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 
 from bpfscript.diagnostics import CompilerBug, Diagnostic, ScriptError, Span
 from bpfscript.ir.builder import Builder
@@ -18,6 +17,7 @@ from bpfscript.ir.ssa import Variables
 from bpfscript.ir.types import I1, I8, I64, STACK, I
 from bpfscript.ir.types import Type as IrType
 from bpfscript.manifest import EVENT_HEADER, Event, Place
+from bpfscript.plain import dataclass, field
 from bpfscript.target import Target
 from bpfscript.types import (
     Aggregate,

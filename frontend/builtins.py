@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from bpfscript.plain import dataclass
 from bpfscript.types import (
     BOOL,
     INT8,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from bpfscript.plain import replace
 from bpfscript.types import (
     INT8,
     VOID,

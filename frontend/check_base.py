@@ -8,10 +8,10 @@ is said.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import Protocol
 
 from bpfscript.diagnostics import Reporter, Span
+from bpfscript.plain import dataclass
 from bpfscript.target import Target
 from bpfscript.types import BOOL, VOID, Field, Int, String, Struct, Type
 

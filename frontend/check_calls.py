@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from bpfscript.arch import ARCHES
+from bpfscript.plain import replace
 from bpfscript.target import FEATURES
 from bpfscript.types import (
     BOOL,

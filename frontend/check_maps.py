@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bpfscript.diagnostics import Span
 from bpfscript.manifest import MapType
+from bpfscript.plain import replace
 from bpfscript.types import (
     INT64,
     UINT64,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal, TypeVar, get_args
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.manifest import Settings
+from bpfscript.plain import replace
 from bpfscript.target import MachineError
 
 from . import nodes

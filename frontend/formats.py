@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bpfscript.plain import dataclass
 from bpfscript.types import (
     BOOL,
     INT64,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from bpfscript.plain import dataclass
 from bpfscript.types import (
     BOOL,
     INT32,

@@ -7,9 +7,10 @@ broken is decided by the widths of its items on one line, so each part is laid o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
+
+from bpfscript.plain import dataclass
 
 WIDTH = 90
 STEP = 2

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from bpfscript.arch import ARCHES
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Value
 from bpfscript.ir.types import CTX, I1, I8, I16, I32, I64, KERNEL, USER
 from bpfscript.ir.types import Type as IrType
+from bpfscript.plain import dataclass, replace
 from bpfscript.types import (
     UINT64,
     Array,

@@ -7,11 +7,11 @@ Arguments are expanded where they are used, each time, in the scope of the call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NoReturn
 
 from bpfscript.diagnostics import Diagnostic, Reporter, ScriptError, Span
+from bpfscript.plain import dataclass, field, replace
 
 from . import nodes, stdlib
 from .builtins import argument_number, builtin

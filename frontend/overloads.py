@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Literal
 
 from bpfscript.diagnostics import Reporter, Span
+from bpfscript.plain import replace
 
 from . import nodes
 

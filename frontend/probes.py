@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from bpfscript.manifest import ProgramType
+from bpfscript.plain import dataclass
 from bpfscript.types import Space
 
 

@@ -8,10 +8,10 @@ names that the kernel, the script or another program has, too: `struct file {/bi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from bpfscript.plain import replace
 from bpfscript.target import DebugInfo, FunctionType
 from bpfscript.types import Array, Field, Int, Pointer, Struct, Type
 

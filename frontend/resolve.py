@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Reporter
 from bpfscript.manifest import Place
+from bpfscript.plain import replace
 from bpfscript.target import Target, matches
 
 from . import (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.manifest import Attach
+from bpfscript.plain import dataclass, field
 from bpfscript.target import Target, UsdtProbe, UserSymbol
 
 from .probes import ProbeKind

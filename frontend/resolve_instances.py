@@ -8,12 +8,12 @@ they also need a way to tell: the attach cookie, or the number of the system cal
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Literal
 
 from bpfscript.arch import ARCHES
 from bpfscript.manifest import Attach
+from bpfscript.plain import dataclass, field, replace
 from bpfscript.syscalls import numbers
 from bpfscript.types import Space, Struct, Type, align_up
 

@@ -5,12 +5,12 @@ resolve.py makes the instances, check.py fills the tables, lower.py reads them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from bpfscript.diagnostics import Diagnostic, Span
 from bpfscript.frontend import nodes
 from bpfscript.manifest import Attach, MapType, Settings
+from bpfscript.plain import dataclass, field
 from bpfscript.types import Field, Struct, Type
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from bpfscript.plain import dataclass
 
 _SIZES = (1, 2, 4, 8)
 _SPECIFICATION = re.compile(r"(?:(?P<sign>-?)(?P<size>\d+)(?P<float>f?)@)?(?P<operand>\S+)")

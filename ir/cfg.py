@@ -5,9 +5,8 @@ A `Graph` is a snapshot: who changes edges makes a new one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from bpfscript.ir.core import Block, Function
+from bpfscript.plain import dataclass
 
 
 def successors(block: Block) -> list[Block]:

@@ -7,11 +7,11 @@ jump hands over the arguments of the block it goes to. Passes change functions i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from bpfscript.diagnostics import Span
 from bpfscript.ir.types import Type
 from bpfscript.manifest import Event, MapDef, ProbeInfo, ProgramType
+from bpfscript.plain import dataclass, field
 
 Attr = int | str | bytes | tuple[int, ...]
 

@@ -5,8 +5,9 @@ Numbers and semantics: include/uapi/linux/bpf.h, the list in enum bpf_func_id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bpfscript.plain import dataclass
 
 Result = Literal["i64", "map?", "ring?", "btf"]
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from bpfscript.arch import ARCHES
 from bpfscript.ir.core import Entry, Module
 from bpfscript.ir.interp_maps import MapStore
 from bpfscript.manifest import ERRORS, Internal
+from bpfscript.plain import dataclass, field
 
 REGISTER_FILE = 0xFFFF_C900_0000_3F58  # address of a system call's struct pt_regs
 

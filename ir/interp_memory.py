@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Literal
+
+from bpfscript.plain import dataclass, field
 
 Fault = Literal["bounds", "undefined", "null", "read-only", "space", "budget", "unmodelled"]
 

@@ -13,8 +13,9 @@ may write to it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Flag, auto
+
+from bpfscript.plain import dataclass
 
 
 class Effect(Flag):

@@ -9,12 +9,12 @@ go in `finish`, in one sweep, instead of one by one.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.builder import Builder
 from bpfscript.ir.core import Block, Instr, Value
 from bpfscript.ir.types import I64, KERNEL, STACK, USER, I, Type
+from bpfscript.plain import dataclass
 
 
 @dataclass(frozen=True, slots=True)

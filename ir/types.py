@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from bpfscript.plain import dataclass
 
 Space = Literal["ctx", "stack", "map", "rodata", "ring", "map_object", "btf", "kernel", "user"]
 

@@ -7,11 +7,11 @@ passes run at every level of optimisation: each makes one of the verifier's dema
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 
 from bpfscript.ir.core import Function, Module
 from bpfscript.ir.verify import verify as verify_ir
+from bpfscript.plain import dataclass
 from bpfscript.target import Target
 
 from .bounded_loops import bounded_loops

@@ -1,4 +1,4 @@
-"""What the running kernel can do: asked of the kernel, once, never inferred from its version."""
+"""What the running kernel can do: asked of the kernel, never of its version, and kept."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import errno
 import os
 import struct
 from collections.abc import Callable
+from functools import cached_property
 
 from bpfscript.manifest import MapType, ProgramType
 from bpfscript.target import FEATURES
 
-from .cache import Cache
+from .cache import Cache, identity
 from .errors import BpfError, FeatureMissing
 from .fd import Fd
 from .kernel_types import KernelTypes
+from .recording import machine_identity
 from .sys import (
     AttachType,
     Cmd,
@@ -56,16 +58,31 @@ class Features:
 
     def __init__(self, kernel: Kernel | None = None, cache: Cache | None = None) -> None:
         self.kernel, self.cache = kernel or Kernel(), cache or Cache(None)
-        self._known: dict[str, bool] = {}
+        self._denied: frozenset[str] = frozenset()
 
     def has(self, feature: str) -> bool:
         """Whether the kernel has it. Raises BpfError without the rights to ask."""
+        if feature in self._denied:
+            return False
         if feature not in self._known:
             if feature in _HELPERS:
                 self._known[feature] = self._helper(_HELPERS[feature])
             else:
                 self._known[feature] = _PROBES[feature](self)
+            text = "".join(f"{name} {int(has)}\n" for name, has in self._known.items())
+            self.cache.put("features", self._key, text.encode())
         return self._known[feature]
+
+    @cached_property
+    def _known(self) -> dict[str, bool]:
+        kept = self.cache.get("features", self._key) or b""
+        lines = (line.split() for line in kept.decode().splitlines())
+        return {name: answer == "1" for name, answer in lines}
+
+    @cached_property
+    def _key(self) -> bytes:
+        """The answers are those of this boot, and of this file's questions."""
+        return f"{identity(__file__)}\n{machine_identity()}".encode("utf-8", "surrogateescape")
 
     def need(self, feature: str) -> None:
         """Raises FeatureMissing unless the kernel has it."""
@@ -75,7 +92,7 @@ class Features:
     def without(self, names: frozenset[str]) -> Features:
         """The same answers but for `names`, which are denied (`--no-feature`)."""
         other = Features(self.kernel, self.cache)
-        other._known = self._known | dict.fromkeys(names, False)
+        other._denied = self._denied | names
         return other
 
     def _load(self, code: bytes, attach: AttachType = AttachType.NONE) -> tuple[Fd | None, str]:

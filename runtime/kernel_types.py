@@ -10,11 +10,11 @@ import ctypes
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bpfscript.manifest import Attach
+from bpfscript.plain import dataclass
 from bpfscript.target import MachineError
 
 from .cache import Cache

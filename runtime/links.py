@@ -11,11 +11,11 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from threading import Thread
 
 from bpfscript.manifest import Attach, ProbeInfo
+from bpfscript.plain import dataclass
 from bpfscript.target import MachineError
 
 from .errors import AttachError, BpfError

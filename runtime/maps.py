@@ -6,9 +6,9 @@ import ctypes
 import errno
 import mmap
 import os
-from dataclasses import replace
 
 from bpfscript.manifest import Internal, Manifest, MapDef, MapType
+from bpfscript.plain import replace
 from bpfscript.types import Int, String
 
 from .entries import Entries, Entry, Shape

@@ -6,10 +6,10 @@ import ctypes
 import errno
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation
+from bpfscript.plain import dataclass
 
 from .errors import BpfError, FeatureMissing, VerifierRefused
 from .fd import Fd

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from bpfscript.plain import dataclass
 
 from .json_values import quote
 from .sink import Sink

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 
 from bpfscript.manifest import Artifact, Manifest, Place, ProgramType
+from bpfscript.plain import replace
 
 from .errors import KernelError, VerifierRefused
 from .fd import Fd

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bpfscript.runtime.cache import Cache
 from bpfscript.runtime.elf_functions import function_symbols
+from bpfscript.runtime.features import Features
 from bpfscript.runtime.live_target import LiveTarget
+from bpfscript.runtime.sys import Kernel
 from bpfscript.runtime.tracefs import MOUNT_HINT, Tracefs, parse_functions
 from bpfscript.target import MachineError, matches
 
@@ -201,3 +204,19 @@ class TestSymbols:
         assert target.demangle("_ZN2ns5twiceEi") in ("ns::twice(int)", "_ZN2ns5twiceEi")
         assert target.demangle("_Z!") == "_Z!"
         assert target.demangle("add") == "add"
+
+
+@pytest.mark.kernel
+def test_features_are_asked_once_a_boot(tmp_path: Path) -> None:
+    class Silent(Kernel):
+        def bpf(self, *_: object) -> int:
+            raise AssertionError("the kernel was asked again")
+
+    cache = Cache(str(tmp_path / "cache"))
+    asked = Features(cache=cache).without(frozenset({"kprobe_multi"}))
+    answers = {name: asked.has(name) for name in ("may_goto", "ringbuf", "kprobe_multi")}
+    assert not answers["kprobe_multi"]
+    again = Features(Silent(), cache)
+    assert [again.has(name) for name in ("may_goto", "ringbuf")] == list(answers.values())[:2]
+    with pytest.raises(AssertionError):  # what was denied is no answer
+        again.has("kprobe_multi")
