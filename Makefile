@@ -48,13 +48,13 @@ lab/.cache/%/vmlinux: | $(DEV)
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || (apt-get update -qq && apt-get install -y -qq python3-venv)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --disable-pip-version-check -e .
+	$(BIN)/pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e .
 	$(BIN)/python -m bpfscript.frontend.parser --prebuild
 	$(BIN)/python -m compileall -q bpfscript frontend ir passes backends runtime
 	touch $@
 
 $(DEV): $(STAMP)
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	$(BIN)/pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e '.[dev]'
 	{ command -v gcc && command -v g++ && command -v bpftool && command -v dtrace; } >/dev/null \
 	  || (apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev libbpf-dev bpftool systemtap-sdt-dev)
 	touch $@

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from bpfscript.inputs import backend, options
 from bpfscript.manifest import Artifact
 from bpfscript.packing import pack, unpack
+from bpfscript.plain import dataclass
 from bpfscript.runtime.cache import identity
 from bpfscript.runtime.import_files import ImportFiles
 from bpfscript.runtime.recording import Asked, Recorder, machine_identity, stands
@@ -27,7 +28,8 @@ SHOWN = ("aot", "debug", "emit", "emit-llvm", "verify-ir")
 _SEARCHED = ("PATH", "LD_LIBRARY_PATH", "HOME", "CPATH", "C_INCLUDE_PATH", "DEBUGINFOD_URLS")
 
 
-class Warned(NamedTuple):
+@dataclass(frozen=True)
+class Warned:
     """A warning of the compile, as it was shown."""
 
     severity: str
@@ -37,7 +39,8 @@ class Warned(NamedTuple):
         return self.text
 
 
-class Compiled(NamedTuple):
+@dataclass(frozen=True)
+class Compiled:
     artifact: Artifact
     warnings: list[Warned]
 
@@ -71,7 +74,7 @@ def compiled(
     )  # fmt: skip
     made = Compiled(result.artifact, [Warned(w.severity, w.render()) for w in result.warnings])
     if kept and None not in asked.values():
-        warnings = tuple(map(tuple, made.warnings))
+        warnings = [(w.severity, w.text) for w in made.warnings]
         cache.put("script", key, pack((asked, warnings, made.artifact)))
     return made
 

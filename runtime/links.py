@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from threading import Thread
+from typing import TYPE_CHECKING
 
 from bpfscript.manifest import Attach, ProbeInfo
 from bpfscript.plain import dataclass
@@ -41,6 +41,9 @@ from .sys import (
     buffer_of,
     cpus,
 )
+
+if TYPE_CHECKING:
+    from threading import Thread
 
 RUN_ONCE = ("begin", "end", "self", "test", "bench")  # run by BPF_PROG_TEST_RUN
 # What the kernel runs last to first. Not kretprobes: returning unwinds what entering has wound.
@@ -243,12 +246,18 @@ def stop(links: Sequence[Link]) -> None:
     slow = [link for link in links if link.event and not link.fd.closed]
     count = min(len(slow), _WORKERS)
     shares = [slow[i::count] for i in range(count)]
-    threads = [Thread(target=_stop_each, args=(share,), daemon=True) for share in shares]
-    for thread in threads:
-        thread.start()
+    threads = [_started(share) for share in shares]
     _stop_each([link for link in links if not link.event])
     for thread in threads:
         thread.join()
+
+
+def _started(links: Sequence[Link]) -> Thread:
+    from threading import Thread
+
+    thread = Thread(target=_stop_each, args=(links,), daemon=True)
+    thread.start()
+    return thread
 
 
 def _stop_each(links: Sequence[Link]) -> None:
