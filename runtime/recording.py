@@ -22,7 +22,7 @@ _FIXED = frozenset({"release", "arch", "cpus", "btf", "has", "kernel_functions",
 _OF_FILES = frozenset({"user_symbols", "instruction_starts", "user_object", "usdt_probes"})
 _ASKED_AGAIN = frozenset({
     "pid_namespace", "tracepoints", "dynamic_events", "tracepoint_format", "raw_tracepoints",
-    "kernel_symbol", "bpf_programs", "user_file",
+    "kernel_symbol", "bpf_programs", "user_file", "cgroup_id",
     "kind", "writable_by_all", "names", "text",  # of files to import
 })  # fmt: skip
 
