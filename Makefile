@@ -34,6 +34,7 @@ vintage: $(DEV) conformance/.upstream-0.17/bpftrace tracefs  ## scripts old enou
 
 bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
 	$(BIN)/python -m conformance.bench
+	$(BIN)/python -m conformance.stream_bench
 	$(BIN)/python -m conformance.event_cost
 
 lab: $(KERNELS:%=lab-%)  ## the kernel tests in guests with other kernels, one boot each

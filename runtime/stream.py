@@ -41,11 +41,14 @@ class Stream:
         self.ring, self._act, self._write = ring, act, write
         self._make = native
         self._drain: Drain | None = None
+        self._failure: Exception | None = None
         self._since, self._seen = time.monotonic(), 0
         self.busy = False  # the last look found so much that there will be more soon
 
     def flow(self, stop: int, until: Callable[[], bool]) -> bool:
         """Act on records before the position `stop`; whether there is none left."""
+        if self._failure:
+            raise self._failure
         start = self.ring.consumed
         while self.ring.consumed < stop and not until():
             if self._drain:
@@ -87,4 +90,9 @@ class Stream:
             Thread(target=self._swap, args=(make,)).start()
 
     def _swap(self, make: Callable[[], Drain | None]) -> None:
-        self._drain = make()
+        try:
+            self._drain = make()
+        except ImportError:
+            pass  # where the compiler is not installed, Python goes on
+        except Exception as error:
+            self._failure = error  # a bug, told by the thread that asked

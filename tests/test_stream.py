@@ -6,6 +6,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
@@ -16,6 +17,7 @@ from output_support import Output
 from bpfscript.driver import make_native
 from bpfscript.manifest import Event, Manifest, Settings
 from bpfscript.runtime.ringbuf import RingBuffer, Run
+from bpfscript.runtime.stream import HOT, Drain, Stream
 from bpfscript.types import Bool, Int, Pointer, String, Type
 
 NUMBERS = [Int(bits, signed) for bits in (8, 16, 32, 64) for signed in (True, False)]
@@ -95,7 +97,8 @@ class Ring(RingBuffer):
     def __init__(self, records: list[bytes]) -> None:
         block = run_of(records).block
         producer = bytearray(struct.pack("<Q", len(block)).ljust(4096, b"\0") + block)
-        super().__init__(bytearray(4096), producer.ljust(4096 + (1 << 16), b"\0"), 1 << 16, 4096)
+        size = max(1 << (len(block) - 1).bit_length(), 4096)
+        super().__init__(bytearray(4096), producer.ljust(4096 + size, b"\0"), size, 4096)
 
 
 def natively(output: Output, event: Event, records: list[bytes]) -> int:
@@ -157,3 +160,35 @@ def test_a_flood_loses_nothing_that_steers_and_what_is_lost_is_counted() -> None
     assert "end" in done.stdout and all(a < b for a, b in pairwise(numbers))
     assert f"begin lost {5000 - len(numbers)} events" in done.stderr
     assert f"Total lost event count: {5000 - len(numbers)}" in done.stderr
+
+
+def hot_stream(make: Callable[[], Drain | None]) -> tuple[list[int], list[bytes]]:
+    """A stream so full that it asks for native code: records that Python got, text of native."""
+    record = struct.pack("<QQ", 0, 7)
+    seen: list[int] = []
+    texts: list[bytes] = []
+    ring = Ring([record] * (HOT + 5000))
+    stream = Stream(
+        ring, lambda run: seen.append(run.number), lambda t: texts.append(bytes(t)), make
+    )
+    while not stream.flow(ring.produced, lambda: False):
+        pass
+    return seen, texts
+
+
+def test_native_code_takes_over_where_python_was() -> None:
+    def everything(ring: RingBuffer, stop: int, write: Callable[[memoryview], None]) -> bool:
+        write(memoryview(str((stop - ring.consumed) // 24).encode()))
+        ring.consumed = stop
+        return True
+
+    seen, texts = hot_stream(lambda: everything)
+    assert sum(seen) + sum(map(int, texts)) == HOT + 5000
+
+
+def test_without_a_compiler_python_goes_on() -> None:
+    def missing() -> Drain:
+        raise ImportError("llvmlite")
+
+    seen, texts = hot_stream(missing)
+    assert sum(seen) == HOT + 5000 and not texts
