@@ -3,7 +3,8 @@
     %q = ptr_add %p, %i; load %q : i64     with %p of 32 bytes
     →  %c = ult %i, 25; %j = select %c, %i, 0; %q = ptr_add %p, %j
 
-The verifier wants a bound for each offset that varies ("unbounded memory access"). Indexes that
+The verifier wants a bound for each offset that varies ("unbounded memory access"), and for the
+length of what a helper writes. Indexes that
 have one, from a comparison or from how they are made, are left alone. Cost: linear in uses.
 """
 
@@ -14,6 +15,7 @@ from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.types import I1, I64, I
 from bpfscript.target import Target
 
+from .initialised import FILLED
 from .ranges import Ranges
 
 
@@ -31,14 +33,21 @@ def _bound_function(module: Module, function: Function) -> None:
                 size = object_size(module, ranges.made, instr.args[0])
                 if size is not None and instr.result:
                     room = size - reach.get(instr.result, 1)
-                    _bound(function, ranges, block, instr, room)
+                    _bound(function, ranges, block, instr, 1, room)
+            elif instr.attrs.get("helper") in FILLED:
+                pointer, length = FILLED[str(instr.attrs["helper"])]
+                size = object_size(module, ranges.made, instr.args[pointer])
+                if size is not None and ranges.constant(instr.args[length]) is None:
+                    _bound(function, ranges, block, instr, length, size)
 
 
-def _bound(function: Function, ranges: Ranges, block: Block, instr: Instr, room: int) -> None:
-    """Clamp an index that is not known to be at most `room`."""
+def _bound(
+    function: Function, ranges: Ranges, block: Block, instr: Instr, operand: int, room: int
+) -> None:
+    """Clamp an operand that is not known to be at most `room`."""
     if room < 0:
         raise CompilerBug(f"{function.name}: an access reaches {-room} bytes beyond its memory")
-    index = instr.args[1]
+    index = instr.args[operand]
     if ranges.upper(index, block) <= room:
         return
     limit, zero, below, clamped = Value(I64), Value(I64), Value(I1), Value(I64)
@@ -49,7 +58,7 @@ def _bound(function: Function, ranges: Ranges, block: Block, instr: Instr, room:
         Instr("ult", [index, limit], result=below),
         Instr("select", [below, index, zero], result=clamped),
     ]
-    instr.args[1] = clamped
+    instr.args[operand] = clamped
 
 
 def object_size(module: Module, made: dict[Value, Instr], pointer: Value) -> int | None:

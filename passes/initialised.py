@@ -21,7 +21,7 @@ from bpfscript.target import Target
 from .values import definitions
 
 # Operands of helpers that are written to: (pointer, size).
-_OUT = {
+FILLED = {
     "get_current_comm": (0, 1),
     "probe_read_kernel": (0, 1),
     "probe_read_user": (0, 1),
@@ -123,7 +123,7 @@ class _Flow:
         elif instr.op in ("call", "call_function"):
             helper = str(attrs.get("helper", ""))
             for i, arg in enumerate(instr.args):
-                if arg.type == STACK and (helper not in _OUT or _OUT[helper][0] != i):
+                if arg.type == STACK and (helper not in FILLED or FILLED[helper][0] != i):
                     yield arg, 0, self._operand_size(helper, instr, i)
 
     def _operand_size(self, helper: str, instr: Instr, index: int) -> int | None:
@@ -144,8 +144,8 @@ class _Flow:
             yield instr.args[0], _int(attrs["off"]), type.bits // 8
         elif instr.op in ("fill", "copy"):
             yield instr.args[0], _int(attrs["off"]), _int(attrs["size"])
-        elif instr.op == "call" and attrs["helper"] in _OUT:
-            pointer, size = _OUT[str(attrs["helper"])]
+        elif instr.op == "call" and attrs["helper"] in FILLED:
+            pointer, size = FILLED[str(attrs["helper"])]
             bytes = self.made.get(instr.args[size])
             if bytes and bytes.op == "const":
                 yield instr.args[pointer], 0, _int(bytes.attrs["value"])

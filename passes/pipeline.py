@@ -94,7 +94,8 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("bounds", bounds, _LEGAL, _set(Holds.BOUNDED)),
     Pass("initialised", initialised, _LEGAL, _set(Holds.INITIALISED)),
     Pass("stack-slots", stack_slots, _set(Holds.LEGAL, Holds.INITIALISED), _set(Holds.STACK_FITS)),
-    Pass("bounded-loops", bounded_loops, _LEGAL, _set(Holds.LOOPS_END)),
+    Pass("bounded-loops", bounded_loops, _LEGAL, _set(Holds.LOOPS_END), _set(Holds.BOUNDED)),
+    Pass("bounds-of-hidden", bounds, _LEGAL, _set(Holds.BOUNDED)),
     Pass("budget", budget, _LEGAL, _set(Holds.AFFORDABLE)),
 )
 

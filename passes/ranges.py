@@ -1,11 +1,13 @@
 """Upper bounds of integers, as far as the kernel's verifier sees them too.
 
 From the instruction that makes a value, and from comparisons with constants on the way to a block.
+Within a loop the verifier forgets the bounds of what enters it (widen_imprecise_scalars), so only
+what is inside the loop counts.
 """
 
 from __future__ import annotations
 
-from bpfscript.ir.cfg import Graph
+from bpfscript.ir.cfg import Graph, Loop
 from bpfscript.ir.core import Block, Edge, Function, Instr, Value
 from bpfscript.ir.types import I
 
@@ -21,8 +23,11 @@ class Ranges:
         self.graph, self.made = Graph(function), definitions(function)
         self.incoming: dict[Block, list[tuple[Block, Edge]]] = {}
         self.params: dict[Value, tuple[Block, int]] = {}
+        self.loops = self.graph.loops()[::-1]  # inner ones first
+        self.home: dict[Value, Block] = {}
         for block in self.graph.order:
             self.params.update({p: (block, i) for i, p in enumerate(block.params)})
+            self.home.update({i.result: block for i in block.instrs if i.result})
             for edge in block.terminator.targets:
                 self.incoming.setdefault(edge.block, []).append((block, edge))
 
@@ -31,8 +36,18 @@ class Ranges:
         assert isinstance(value.type, I)
         most = (1 << value.type.bits) - 1
         if depth:
-            most = min(most, self._made(value, block, depth - 1), self._compared(value, block))
+            loop = self._entered(value, block)
+            most = min(most, self._compared(value, block, loop))
+            if loop is None:
+                most = min(most, self._made(value, block, depth - 1))
         return most
+
+    def _entered(self, value: Value, block: Block) -> Loop | None:
+        """The innermost loop around a block that a value, not a constant, comes into."""
+        home = self.home.get(value) or self.params.get(value, (None, 0))[0]
+        if self.constant(value) is not None:
+            return None
+        return next((o for o in self.loops if block in o.body and home not in o.body), None)
 
     def _made(self, value: Value, block: Block, depth: int) -> int:
         assert isinstance(value.type, I)
@@ -109,11 +124,13 @@ class Ranges:
         constant = self.constant(test.args[1])
         return None if constant is None else constant - (test.op == "ult")
 
-    def _compared(self, value: Value, block: Block) -> int:
-        """What branches that dominate a block say."""
+    def _compared(self, value: Value, block: Block, loop: Loop | None) -> int:
+        """What branches that dominate a block say, if need be only those inside of a loop."""
         assert isinstance(value.type, I)
         most = (1 << value.type.bits) - 1
-        while (above := self.graph.dominator[block]) is not block:
+        while (above := self.graph.dominator[block]) is not block and (
+            loop is None or above in loop.body
+        ):
             if self.graph.predecessors[block] == [above]:
                 for edge in above.terminator.targets:
                     if edge.block is block:
