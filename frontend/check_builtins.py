@@ -102,6 +102,8 @@ class Builtins(Types):
                 f"and uprobe probes ({shown} used here)",
             )
             return None
+        if not self._outside_loop(node):
+            return None
         if self.instance.arguments is None:
             name = self.instance.names[0]
             self.error(node.span, f"Nothing is known about the arguments of {name}")

@@ -1,11 +1,47 @@
-"""No text gives a traceback: a small share of the campaign."""
+"""No text gives a traceback, a small share of the campaign; and scripts that did not load once."""
 
 from __future__ import annotations
 
 from itertools import islice
 
 import pytest
-from campaign import mutants, outcome
+from campaign import loading, mutants, outcome
+
+# Loops hide bounds from the verifier: of the index of a name, of the length of a string.
+HIDDEN_INDEX = """
+uprobe:/lib/x86_64-linux-gnu/libc.so.6:malloc,uprobe:/lib/x86_64-linux-gnu/libc.so.6:free {
+  @m2[str(numaid), (255 != $1), comm, (comm == curtask.comm), probe] = curtask.comm;
+  if (((a = @m3[uid], b = (32767, 2)) != (a = @m3[arg1], b = (cpid, 2147483647)))) {
+  } else {
+    while (((rand / curtask.parent.pid) > (false ? 0 : tid))) {
+      delete(@m3, (delete(@m2, (probe, false, probe, (pid == 1), probe)) ? (uint32)-255 : 7));
+    }
+  }
+}
+begin { @m3[(uint64)1] = (int64)2; }
+"""
+HIDDEN_LENGTH = """
+begin { @m0[bswap(pid)] = str((int64)curtask.prio, 1); }
+software:cpu-clock:1000000 {
+  unroll (20) {
+    @m1[str(usermode, usermode)] <<= (cpid ^ 65536);
+    @m1[@m0[cpu]] = -(reg("sp") + ((bool)-1 ? len(kstack(3)) : (cgroup << numaid)));
+  }
+}
+"""
+
+
+@pytest.mark.requires("root", "btf")
+@pytest.mark.parametrize("text", [HIDDEN_INDEX, HIDDEN_LENGTH], ids=["index", "length"])
+def test_loads(text: str) -> None:
+    assert loading(text) == "loaded"
+
+
+@pytest.mark.requires("root", "btf")
+def test_the_context_is_not_there_in_loops() -> None:
+    script = "tracepoint:sched:sched_switch { @a[1] = 1; for ($i : %s) { print(args.prev_pid); } }"
+    for over in ("@a", "0..3"):
+        assert outcome(script % over) == "refused"
 
 
 @pytest.mark.requires("root", "btf")
