@@ -24,8 +24,8 @@ class Backend(Protocol):
 
 
 BACKENDS: dict[str, tuple[str, str]] = {
-    "llvm": ("bpfscript.backends.llvm", "LlvmBackend"),
     "native": ("bpfscript.backends.native", "NativeBackend"),
+    "llvm": ("bpfscript.backends.llvm", "LlvmBackend"),
 }
 """Module and class of each backend, imported when it is asked for."""
 

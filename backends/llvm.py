@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 
 from bpfscript.backends import isa, object_file
 from bpfscript.backends.assemble import assemble, constants
-from bpfscript.backends.frame import stack_of_chains
+from bpfscript.backends.frames import LESS_FOR_SLOTS, stack_of_chains
 from bpfscript.backends.llvm_instructions import MAY_CONTINUE
 from bpfscript.backends.llvm_text import SECTION, to_text
 from bpfscript.codec import ObjectError
@@ -35,7 +35,6 @@ _OPTIONS = (
     "-bpf-stack-size=65536",  # beyond it LLVM would end the process; `emit` checks the real limit
 )
 _ARGUMENTS = 5  # r1–r5
-_LESS_FOR_SLOTS = (160, 0)  # bytes of stack for slots, where spilled registers take much
 
 
 class LlvmBackend:
@@ -50,7 +49,7 @@ class LlvmBackend:
             if len(function.params) > _ARGUMENTS:
                 raise CompilerBug(f"{function.name} takes {len(function.params)} arguments")
         cpu = "v3" if target.release >= (5, 1, 0) else "v2"
-        for less in (*_LESS_FOR_SLOTS, None):
+        for less in (*LESS_FOR_SLOTS, None):
             compiled = _functions(_compile(to_text(module, source), cpu), module)
             used = stack_of_chains(compiled)
             if used <= isa.STACK_LIMIT:

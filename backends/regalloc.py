@@ -1,120 +1,209 @@
-"""Where values live: registers and spill slots, by linear scan over intervals.
+"""Registers for the values of a function in SSA form; words of the stack for the rest.
 
-r0–r2 are left to the code of single instructions. r3–r5 hold what no call happens under, r6–r9 the
-rest; what finds no register waits in the frame. An interval runs from the first to the last place
-where its value is live, holes included. Poletto, Sarkar, "Linear Scan Register Allocation" (1999).
+Blocks are visited so that definitions come before uses (reverse postorder), and each value takes,
+once, a register that no value living at that point has: in SSA form this greedy colouring is as
+good as any (Hack, "Register Allocation for Programs in SSA Form", 2007). What outlives a call needs
+one of r6–r9. Beforehand, where too many values live at once, those with the fewest uses, weighted
+by loop depth, are sent to memory. r0 and r5 stay free for what selection needs in passing.
+Cost: that of liveness, and linear.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from bpfscript.ir.core import Block, Instr, Value
+from bpfscript.backends.addressing import Places
+from bpfscript.backends.isa import R1, R2, R3, R4, R6, R7, R8, R9
+from bpfscript.ir.cfg import Graph
+from bpfscript.ir.core import Block, Function, Instr, Value
 
-_BRIEF = (3, 4, 5)
-_LASTING = (6, 7, 8, 9)
-_WORD = 8
+KEPT = (R6, R7, R8, R9)  # calls leave them alone
+PASSING = (R1, R2, R3, R4)
+_LOOP = 8  # times that a loop is taken to run
 
 
-def allocate(
-    blocks: list[Block],
-    params: list[Value],
-    uses: Callable[[Instr], Iterable[Value]],
-    results: Callable[[Instr], Value | None],
-    calls: Callable[[Instr], bool],
-    frame: int,
-) -> tuple[dict[Value, int], int]:
-    """The place of each value, and the bytes of frame then used, `frame` of which already were.
+@dataclass(frozen=True, slots=True)
+class Spilled:
+    """A word of the stack: the n-th of those that registers spill to."""
 
-    A register's number, or the negative offset from r10 of a spill slot.
-    """
-    live_in = _live_in(blocks, uses, results)
-    spans: dict[Value, list[int]] = {}
-    call_places: list[int] = []
-    at = 0
+    word: int
 
-    def touch(value: Value, place: int) -> None:
-        span = spans.setdefault(value, [place, place])
-        span[0], span[1] = min(span[0], place), max(span[1], place)
 
-    for value in params:
-        touch(value, -1)
-    for block in blocks:
-        for value in (*live_in[block], *block.params):
-            touch(value, at - 1)
-        for instr in block.instrs:
-            for value in uses(instr):
-                touch(value, at)
-            if calls(instr):
-                call_places.append(at)
-            if (made := results(instr)) is not None:
-                touch(made, at + 1)
-            at += 2
+Home = int | Spilled  # a register, or a word
+
+
+class Liveness:
+    """Sets of values as bits of integers, backward data flow over blocks."""
+
+    def __init__(self, function: Function, graph: Graph, places: Places) -> None:
+        values = [p for b in graph.order for p in b.params]
+        values += [
+            i.result
+            for b in graph.order
+            for i in b.instrs
+            if i.result and i.result in places.needed
+        ]  # fmt: skip
+        self.values = values
+        self.bit = {value: 1 << n for n, value in enumerate(values)}
+        self.uses = {i: self.set_of(places.operands(i)) for b in graph.order for i in b.instrs}
+        self.made = {i: self.bit.get(i.result, 0) if i.result else 0 for i in self.uses}
+        self.live_in: dict[Block, int] = dict.fromkeys(graph.order, 0)
+        self._solve(graph)
+
+    def set_of(self, values: list[Value]) -> int:
+        out = 0
+        for value in values:
+            out |= self.bit[value]
+        return out
+
+    def _solve(self, graph: Graph) -> None:
+        ways: dict[Block, tuple[int, int, int]] = {}
+        for block in graph.order:
+            used = made = 0
+            for instr in reversed(block.instrs):
+                used = used & ~self.made[instr] | self.uses[instr]
+                made |= self.made[instr]
+            ways[block] = used, made, self.set_of(block.params)
+        todo = list(graph.order)
+        waiting = set(todo)
+        while todo:
+            block = todo.pop()
+            waiting.discard(block)
+            used, made, params = ways[block]
+            live = (used | self.live_out(block) & ~made) & ~params
+            if live != self.live_in[block]:
+                self.live_in[block] = live
+                for before in graph.predecessors[block]:
+                    if before not in waiting:
+                        waiting.add(before)
+                        todo.append(before)
+
+    def live_out(self, block: Block) -> int:
+        out = 0
         for edge in block.terminator.targets:
-            for value in live_in[edge.block]:
-                touch(value, at - 1)
-            for value in edge.block.params:
-                touch(value, at - 1)
-    return _scan(spans, call_places, frame)
+            out |= self.live_in[edge.block]
+        return out
+
+    def after(self, block: Block) -> list[int]:
+        """What lives after each instruction of a block."""
+        live, out = self.live_out(block), list[int]()
+        for instr in reversed(block.instrs):
+            out.append(live)
+            live = live & ~self.made[instr] | self.uses[instr]
+        return out[::-1]
+
+    def members(self, live: int) -> Iterator[Value]:
+        while live:
+            low = live & -live
+            yield self.values[low.bit_length() - 1]
+            live ^= low
 
 
-def _live_in(
-    blocks: list[Block],
-    uses: Callable[[Instr], Iterable[Value]],
-    results: Callable[[Instr], Value | None],
-) -> dict[Block, set[Value]]:
-    read: dict[Block, set[Value]] = {}
-    made: dict[Block, set[Value]] = {}
-    for block in blocks:
-        known, needed = set(block.params), set()
-        for instr in block.instrs:
-            needed |= set(uses(instr)) - known
-            if (result := results(instr)) is not None:
-                known.add(result)
-        read[block], made[block] = needed, known
-    live = {block: set(read[block]) for block in blocks}
-    changed = True
-    while changed:
-        changed = False
-        for block in reversed(blocks):
-            size = len(live[block])
-            for edge in block.terminator.targets:
-                live[block] |= live[edge.block] - made[block]
-            changed = changed or len(live[block]) != size
-    return live
+class Allocation:
+    """`home` of each value that needs one; `words` of stack that are spilled to."""
 
+    def __init__(self, function: Function, places: Places, calls: Callable[[Instr], bool]) -> None:
+        self.graph = Graph(function)
+        self.places, self.calls = places, calls
+        self.live = Liveness(function, self.graph, places)
+        self.home: dict[Value, Home] = {}
+        self.words = 0
+        self._after = {block: self.live.after(block) for block in self.graph.order}
+        self._outlive_calls = self._find_outliving()
+        self._in_memory = self._find_surplus()
+        self._hints = self._find_hints()
+        for block in self.graph.order:
+            self._color(function, block)
 
-def _scan(
-    spans: dict[Value, list[int]], calls: list[int], frame: int
-) -> tuple[dict[Value, int], int]:
-    places: dict[Value, int] = {}
-    active: list[tuple[int, int, Value]] = []  # end, place
-    free: list[int] = []  # spill slots
-    for value, (start, end) in sorted(spans.items(), key=lambda item: item[1]):
-        for item in [a for a in active if a[0] < start]:
-            active.remove(item)
-            if item[1] < 0:
-                free.append(item[1])
-        n = bisect_right(calls, start)
-        lasting = n < len(calls) and calls[n] < end
-        taken = {a[1] for a in active}
-        order = _LASTING if lasting else _BRIEF + _LASTING
-        place = next((r for r in order if r not in taken), None)
-        if place is None:
-            victims = [a for a in active if a[1] in order and a[0] > end]
-            if victims or not free:
-                frame += _WORD
-                slot = -frame
-            else:
-                slot = free.pop()
-            if victims:  # its slot is new, for it began before the free ones were
-                victim = max(victims, key=lambda a: a[0])
-                active.remove(victim)
-                active.append((victim[0], slot, victim[2]))
-                places[victim[2]], place = slot, victim[1]
-            else:
-                place = slot
-        places[value] = place
-        active.append((end, place, value))
-    return places, frame
+    def _find_outliving(self) -> int:
+        found = 0
+        for block, after in self._after.items():
+            for instr, live in zip(block.instrs, after, strict=True):
+                if self.calls(instr):
+                    found |= live & ~self.live.made[instr]
+        return found
+
+    def _find_surplus(self) -> int:
+        """Values that live where too many do: the cheapest of them, until the others fit."""
+        weights = self._weights()
+        memory = 0
+
+        def relieve(live: int, room: int) -> None:
+            nonlocal memory
+            live &= ~memory
+            excess = live.bit_count() - room
+            if excess > 0:
+                cheap = sorted(self.live.members(live), key=lambda v: weights[v])
+                memory |= self.live.set_of(cheap[:excess])
+
+        for block, after in self._after.items():
+            first = self.live.live_in[block] | self.live.set_of(block.params)
+            for live in (first, *after):
+                relieve(live & self._outlive_calls, len(KEPT))
+                relieve(live, len(KEPT) + len(PASSING))
+        return memory
+
+    def _weights(self) -> dict[Value, int]:
+        depth = dict.fromkeys(self.graph.order, 0)
+        for loop in self.graph.loops():
+            for block in loop.body:
+                depth[block] += 1
+        weights = dict.fromkeys(self.live.values, 0)
+        for block in self.graph.order:
+            times = _LOOP ** min(depth[block], 6)
+            for instr in block.instrs:
+                for value in self.live.members(self.live.uses[instr]):
+                    weights[value] += times
+        return weights
+
+    def _find_hints(self) -> dict[Value, list[Value | int]]:
+        """Values or registers that a value is moved to or from."""
+        hints: dict[Value, list[Value | int]] = {}
+        for block in self.graph.order:
+            for instr in block.instrs:
+                for edge in instr.targets:
+                    for param, arg in zip(edge.block.params, edge.args, strict=True):
+                        hints.setdefault(param, []).append(arg)
+                        hints.setdefault(arg, []).append(param)
+                if self.calls(instr):
+                    for n, arg in enumerate(instr.args[: len(PASSING)]):
+                        hints.setdefault(arg, []).insert(0, PASSING[n])
+                elif instr.result and instr.args:
+                    hints.setdefault(instr.result, []).append(instr.args[0])
+        return hints
+
+    def _color(self, function: Function, block: Block) -> None:
+        taken = {self.home[v] for v in self.live.members(self.live.live_in[block])}
+        entry = self.live.set_of(block.params) | self.live.live_in[block]
+        arriving = function.params if block is function.blocks[0] else []
+        for n, param in enumerate(block.params):
+            if n < len(arriving):
+                self._hints.setdefault(param, []).append(n + 1)
+            self._give(param, taken)
+        live = entry
+        for instr, after in zip(block.instrs, self._after[block], strict=True):
+            for value in self.live.members(live & ~after):
+                taken.discard(self.home[value])
+            if made := self.live.made[instr]:
+                (value,) = self.live.members(made)
+                self._give(value, taken)
+                if not after & made:
+                    taken.discard(self.home[value])
+            live = after
+
+    def _give(self, value: Value, taken: set[Home]) -> None:
+        bit = self.live.bit[value]
+        order = KEPT if bit & self._outlive_calls else PASSING + KEPT
+        free = [r for r in order if r not in taken] if not bit & self._in_memory else []
+        if free:
+            wanted = (self._wanted(hint) for hint in self._hints.get(value, ()))
+            self.home[value] = next((h for h in wanted if h in free), free[0])
+        else:
+            word = next(n for n in range(self.words + 1) if Spilled(n) not in taken)
+            self.words = max(self.words, word + 1)
+            self.home[value] = Spilled(word)
+        taken.add(self.home[value])
+
+    def _wanted(self, hint: Value | int) -> Home | None:
+        return hint if isinstance(hint, int) else self.home.get(hint)

@@ -1,357 +1,510 @@
-"""Instructions for one function: an emitter of machine code, and the moves between blocks.
+"""Instruction selection: each operation of legal IR by the instructions of the eBPF ISA for it.
 
-A register holds its value filled with zeros up to 64 bits, whatever the width. r0–r2 are scratch.
-Constants, addresses and slots are made where they are used; a comparison that only the branch after
-it uses becomes its condition.
+`SELECT` has one function for each operation. Results are made in their own register where no
+operand still needs it, else in r0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
-from bpfscript.backends import isa
-from bpfscript.backends.isa import R0, R1, R2, R10, Insn
-from bpfscript.backends.memory import alignments
-from bpfscript.backends.regalloc import allocate
-from bpfscript.backends.select_operations import CONDITIONS, EFFECTS, calls, compare_and_jump
-from bpfscript.diagnostics import CompilerBug, Source
-from bpfscript.ir.cfg import Graph
+from bpfscript.backends.addressing import Places, number, width
+from bpfscript.backends.emitter import ADD64_IMM, MOV32, Emitter, Label, fits, signed
+from bpfscript.backends.isa import (
+    ALU,
+    ALU64,
+    CALL,
+    EXIT,
+    JMP,
+    JMP32,
+    LD_IMM64,
+    MAY_GOTO,
+    PSEUDO_CALL,
+    R0,
+    R1,
+    R5,
+    X,
+)  # fmt: skip
+from bpfscript.backends.memory import INLINE_LIMIT, chunks, divides
+from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Block, Edge, Function, Instr, Value
-from bpfscript.ir.types import CTX, I
-from bpfscript.manifest import CodeFunction, Internal, Line, Relocation
-from bpfscript.passes.liveness import FREE
-from bpfscript.passes.values import definitions, operands
-from bpfscript.types import align_up
+from bpfscript.ir.helpers import HELPERS
+from bpfscript.ir.types import CTX, STACK
+from bpfscript.manifest import Internal
 
-MOV, MOV32 = 0xBF, 0xBC  # register to register
-_MOV_IMM, _MOV32_IMM = 0xB7, 0xB4
-_LOAD, _STORE = 0x61, 0x63  # of 32 bits; the size is added
-_MAX_COLUMN = 1023  # struct bpf_line_info has 10 bits for it
-_MEMORY_OPS = ("load", "store", "fill", "copy")
+_OR, _AND, _LSH, _RSH, _ARSH, _END = 0x40, 0x50, 0x60, 0x70, 0xC0, 0xD0
+_ARITHMETIC = {
+    "add": 0x00, "sub": 0x10, "mul": 0x20, "udiv": 0x30, "or": 0x40, "and": 0x50,
+    "shl": 0x60, "lshr": 0x70, "urem": 0x90, "xor": 0xA0, "ashr": 0xC0, "sdiv": 0x30,
+}  # fmt: skip
+_COMMUTE = frozenset(("add", "mul", "and", "or", "xor"))
+_GROWS = frozenset(("add", "sub", "mul", "shl", "ashr", "sdiv"))  # beyond a narrow type
+_SHIFTS, _SIGN_MATTERS = frozenset(("shl", "lshr", "ashr")), frozenset(("ashr", "sdiv"))
+_EQ, _GT, _GE, _NE, _SGT, _SGE, _LT, _LE, _SLT, _SLE = (
+    0x10, 0x20, 0x30, 0x50, 0x60, 0x70, 0xA0, 0xB0, 0xC0, 0xD0,
+)  # fmt: skip
+_TESTS = {
+    "eq": _EQ, "ne": _NE, "ult": _LT, "ule": _LE, "slt": _SLT, "sle": _SLE, "is_null": _EQ,
+}  # fmt: skip
+_OPPOSITE = {_EQ: _NE, _LT: _GE, _LE: _GT, _SLT: _SGE, _SLE: _SGT}
+_OPPOSITE |= {b: a for a, b in _OPPOSITE.items()}
+_SWAPPED = {_EQ: _EQ, _NE: _NE, _LT: _GT, _LE: _GE, _SLT: _SGT, _SLE: _SGE}
+_SWAPPED |= {b: a for a, b in _SWAPPED.items()}
+_SIGNED = (_SGT, _SGE, _SLT, _SLE)
+
+Test = tuple[int, int, int, int]  # class | operation | X, dst, src, imm
 
 
-class FunctionCode:
-    """Machine code of one function as it grows. Jumps name labels until `compile` resolves them."""
+def is_call(alignment: dict[Value, int]) -> Callable[[Instr], bool]:
+    """Whether an operation takes r1–r5: calls, and what clears or copies much memory by one."""
 
-    def __init__(self, function: Function, offsets: dict[bytes, int], source: Source) -> None:
-        self.function, self.offsets, self.source = function, offsets, source
-        self.made = definitions(function)
-        self.blocks = Graph(function).order
-        self.aligned = alignments(function)
-        self.code: list[Insn] = []
-        self.size = 0  # slots of `code`
-        self.jumps: list[tuple[int, int, int]] = []  # index in code, slot after it, label
-        self.labels: dict[int, int] = {}
-        self.relocations: list[Relocation] = []
-        self.lines: list[Line] = []
-        self.slots, used = self._frame()
-        self.folded = self._folded()
-        self.used = self._used()
-        self.fused = self._fused()
-        entry = function.params
-        self.places, _ = allocate(self.blocks, entry, self.uses, self.result, self.calls, used)
-        self.names = {block: self.label() for block in self.blocks}
+    def test(instr: Instr) -> bool:
+        if instr.op in ("fill", "copy"):
+            return _by_call(instr, alignment)
+        return instr.op in ("call", "call_function")
 
-    # What is made where it is used
+    return test
 
-    def _frame(self) -> tuple[dict[Value, int], int]:
-        slots, used = {}, 0
-        for value, instr in self.made.items():
-            if instr.op == "slot":
-                size = instr.attrs["size"]
-                assert isinstance(size, int)
-                used += align_up(size, 8)
-                slots[value] = -used
-        return slots, used
 
-    def constant(self, value: Value) -> int | None:
-        """The number a value is known to be, unsigned in its width."""
-        made = self.made.get(value)
-        if made is None or made.op != "const":
-            return None
-        number = made.attrs["value"]
-        assert isinstance(number, int) and isinstance(value.type, I)
-        return number & ((1 << value.type.bits) - 1)
+def _by_call(instr: Instr, alignment: dict[Value, int]) -> bool:
+    size = number(instr.attrs["size"])
+    large = size // _alignment_of(instr, alignment) > INLINE_LIMIT // 8
+    return large and not (instr.op == "copy" and instr.args[1].type == CTX)
 
-    def _folded(self) -> dict[Value, tuple[Value, int]]:
-        """Pointers that are another one and a constant, to be added by loads and stores."""
-        found: dict[Value, tuple[Value, int]] = {}
-        plain = {  # those that some instruction needs as values
-            a
-            for i in self.function.instructions()
-            for n, a in enumerate([*i.args, *(v for e in i.targets for v in e.args)])
-            if not (i.op == "ptr_add" and n == 0)
-            and not (i.op in _MEMORY_OPS and (n == 0 or i.op == "copy"))
-        }
-        for block in self.blocks:
-            for i in block.instrs:
-                if i.op != "ptr_add" or i.result is None:
-                    continue
-                by = self.constant(i.args[1])
-                root, before = found.get(i.args[0], (i.args[0], 0))
-                if by is None or (i.result in plain and root not in self.slots):
-                    continue
-                total = before + (by - (1 << 64) if by >> 63 else by)
-                if -(1 << 14) < total < 1 << 14 and (root in self.slots or root.type == CTX):
-                    found[i.result] = root, total
-        return found
 
-    def _fused(self) -> set[Value]:
-        """Comparisons that are used once, by the branch that ends their block."""
-        out: set[Value] = set()
-        for block in self.blocks:
-            end = block.terminator
-            if end.op == "branch" and self.used[end.args[0]] == 1:
-                test = self.made.get(end.args[0])
-                if test and test.op in CONDITIONS and test in block.instrs:
-                    out.add(end.args[0])
-        return out
+def _alignment_of(instr: Instr, alignment: dict[Value, int]) -> int:
+    """Bytes in which both ends of a `fill` or `copy` may be accessed."""
+    attrs = (instr.attrs["off"], instr.attrs.get("from", 0))
+    return min(_aligned(alignment, p, number(o)) for p, o in zip(instr.args, attrs, strict=False))
 
-    def _used(self) -> dict[Value, int]:
-        """How many times each value is; some helpers leave nothing in r0 for one that is not."""
-        count: dict[Value, int] = {}
+
+def _aligned(alignment: dict[Value, int], pointer: Value, offset: int) -> int:
+    """Off the stack the machine takes any alignment."""
+    return min(alignment.get(pointer, 8), divides(offset)) if pointer.type == STACK else 8
+
+
+class Selector:
+    """Selects a function's instructions into an emitter, block by block."""
+
+    def __init__(self, function: Function, emitter: Emitter, alignment: dict[Value, int]) -> None:
+        self.function, self.emit, self.alignment = function, emitter, alignment
+        self.places: Places = emitter.places
+        reachable = emitter.allocation.graph.index
+        self.blocks = [b for b in function.blocks if b in reachable]
+        self.labels = {b: Label() for b in self.blocks}
+        self.next: dict[Block, Block] = dict(zip(self.blocks, self.blocks[1:], strict=False))
+        self.stubs: list[tuple[Label, Edge]] = []
+
+    def run(self) -> None:
+        emit = self.emit
         for instr in self.function.instructions():
-            for value in operands(instr):
-                count[value] = count.get(value, 0) + 1
-        return count
-
-    # What the allocator asks
-
-    def uses(self, instr: Instr) -> Iterator[Value]:
-        if instr.result is not None and (instr.result in self.fused or instr.result in self.folded):
-            return
-        for value in (*instr.args, *(v for e in instr.targets for v in e.args)):
-            if value in self.fused:
-                yield from self._needed(self.made[value].args)
-            else:
-                yield from self._needed([value])
-
-    def _needed(self, values: list[Value]) -> Iterator[Value]:
-        for value in values:
-            root = self.folded.get(value, (value, 0))[0]
-            made = self.made.get(root)
-            if made is None or made.op not in FREE:
-                yield root
-
-    def result(self, instr: Instr) -> Value | None:
-        value = instr.result
-        gone = value in self.fused or value in self.folded or instr.op in FREE
-        return None if gone or value not in self.used else value
-
-    def calls(self, instr: Instr) -> bool:
-        return calls(self, instr)
-
-    # Emitting
-
-    def add(self, code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> None:
-        insn = Insn(code, dst, src, off, imm)
-        self.code.append(insn)
-        self.size += insn.slots
-
-    def label(self) -> int:
-        self.labels[len(self.labels)] = -1
-        return len(self.labels) - 1
-
-    def place_label(self, label: int) -> None:
-        self.labels[label] = self.size
-
-    def jump(self, code: int, label: int, dst: int = 0, src: int = 0, imm: int = 0) -> None:
-        self.add(code, dst, src, 0, imm)
-        self.jumps.append((len(self.code) - 1, self.size, label))
-
-    def relocate(self, dst: int, kind: str, name: str, addend: int = 0) -> None:
-        self.relocations.append(Relocation(self.size, kind, name, addend))
-        self.add(isa.LD_IMM64, dst, imm=addend)
-
-    def set(self, dst: int, number: int) -> None:
-        """A register to a number of up to 64 bits, unsigned."""
-        signed = number - (1 << 64) if number >> 63 else number
-        if -(1 << 31) <= signed < 1 << 31:
-            self.add(_MOV_IMM, dst, imm=signed)
-        elif number < 1 << 32:
-            self.add(_MOV32_IMM, dst, imm=number - (1 << 32))
-        else:
-            self.add(isa.LD_IMM64, dst, imm=signed)
-
-    def base(self, pointer: Value, scratch: int) -> tuple[int, int]:
-        """Register and offset that together are a pointer."""
-        root, off = self.folded.get(pointer, (pointer, 0))
-        if root in self.slots:
-            return R10, self.slots[root] + off
-        return self.get(root, scratch), off
-
-    def get(self, value: Value, scratch: int) -> int:
-        """The register a value is in, which is `scratch` if it has to be fetched or made."""
-        place = self.places.get(value)
-        if place is not None and place >= 0:
-            return place
-        self.fetch(value, scratch)
-        return scratch
-
-    def fetch(self, value: Value, dst: int) -> None:
-        """Put a value into a register."""
-        place = self.places.get(value)
-        if place is not None:
-            if place < 0:
-                self.add(_LOAD | 0x18, dst, R10, place)
-            elif place != dst:
-                self.add(MOV, dst, place)
-            return
-        root, off = self.folded.get(value, (value, 0))
-        if root in self.slots:
-            self.add(MOV, dst, R10)
-            self.add(0x07, dst, imm=self.slots[root] + off)
-            return
-        if value in self.folded:
-            self.fetch(root, dst)
-            if off:
-                self.add(0x07, dst, imm=off)
-            return
-        self._make(self.made[value], dst)
-
-    def _make(self, made: Instr, dst: int) -> None:
-        attrs = made.attrs
-        match made.op:
-            case "const":
-                number = self.constant(made.result) if made.result else None
-                assert number is not None
-                self.set(dst, number)
-            case "map_ptr":
-                self.relocate(dst, "map", str(attrs["map"]))
-            case "map_value":
-                self.relocate(dst, "map_value", str(attrs["map"]))
-            case "func_ptr":
-                self.relocate(dst, "callback", str(attrs["function"]))
-            case "rodata":
-                data = attrs["data"]
-                assert isinstance(data, bytes)
-                self.relocate(dst, "map_value", Internal.RODATA, self.offsets[data])
-            case _:
-                raise CompilerBug(f"the native backend has no place for {made.op}")
-
-    def target(self, value: Value, *avoid: int) -> int:
-        """Where to compute a result: its register, or r0 if that has none or is still needed."""
-        place = self.places.get(value, -1)
-        return R0 if place < 0 or place in avoid else place
-
-    def put(self, value: Value, src: int) -> None:
-        """A result is in a register: take it to where it lives. Nothing, for one never used."""
-        place = self.places.get(value)
-        if place is None or place == src:
-            return
-        if place < 0:
-            self.add(_STORE | 0x18, R10, src, place)
-        else:
-            self.add(MOV, place, src)
-
-    # Moves
-
-    def moves(self, wanted: list[tuple[int, Value]]) -> None:
-        """Values to places, all at once; a place is a register or an offset in the frame."""
-        pending: dict[int, int] = {}
-        made: list[tuple[int, Value]] = []
-        for to, value in wanted:
-            place = self.places.get(value)
-            if place is None:
-                made.append((to, value))
-            elif place != to:
-                pending[to] = place
-        while pending:
-            free = next((to for to in pending if to not in pending.values()), None)
-            if free is None:  # only circles are left: break one
-                to, source = next(iter(pending.items()))
-                self._move(R0, source)
-                pending = {t: R0 if s == source else s for t, s in pending.items()}
-                continue
-            self._move(free, pending.pop(free))
-        for to, value in made:
-            if to < 0:
-                self.fetch(value, R1)
-                self._move(to, R1)
-            else:
-                self.fetch(value, to)
-
-    def _move(self, to: int, source: int) -> None:
-        if source < 0:
-            into = to if to >= 0 else R2
-            self.add(_LOAD | 0x18, into, R10, source)
-            source = into
-        if to < 0:
-            self.add(_STORE | 0x18, R10, source, to)
-        elif to != source:
-            self.add(MOV, to, source)
-
-    def edge(self, edge: Edge) -> None:
-        pairs = zip(edge.block.params, edge.args, strict=True)
-        self.moves([(self.places[p], a) for p, a in pairs if p in self.places])
-
-    # The whole
-
-    def compile(self) -> CodeFunction:
-        self._arrive()
-        for n, block in enumerate(self.blocks):
-            self.place_label(self.names[block])
-            after = self.blocks[n + 1] if n + 1 < len(self.blocks) else None
+            if instr.op == "slot":
+                emit.reserve(instr)
+        params = [
+            (emit.allocation.home[p], n + 1)
+            for n, p in enumerate(self.function.params)
+            if p in emit.allocation.home
+        ]
+        emit.moves(list(params), cycle=R0)
+        for block in self.blocks:
+            emit.mark(self.labels[block])
             for instr in block.instrs:
-                self._locate(instr)
-                self._instruction(instr, after)
-        for index, slot, label in self.jumps:
-            insn = self.code[index]
-            off = self.labels[label] - slot
-            self.code[index] = Insn(insn.code, insn.dst, insn.src, off, insn.imm)
-        lines = tuple({line.instruction: line for line in self.lines}.values())
-        encoded = isa.encode(self.code)
-        return CodeFunction(self.function.name, encoded, tuple(self.relocations), lines)
+                self._instruction(block, instr)
+        for label, edge in self.stubs:
+            emit.mark(label)
+            self._edge_moves(edge)
+            emit.jump(self.labels[edge.block])
 
-    def _arrive(self) -> None:
-        """Parameters come in r1–r5; r3–r5 may be wanted by others of them."""
-        came = {p: n for n, p in enumerate(self.function.params, 1)}
-        lives = self.places
-        self.places = dict(came)
-        self.moves([(lives[p], p) for p in came if p in lives])
-        self.places = lives
-
-    def _instruction(self, instr: Instr, after: Block | None) -> None:
-        if instr.op in FREE or instr.result in self.fused or instr.result in self.folded:
+    def _instruction(self, block: Block, instr: Instr) -> None:
+        places = self.places
+        if instr in places.dead or instr.result in places.fixed or instr.result in places.fused:
             return
-        if instr.op == "jump":
-            self.edge(instr.targets[0])
-            if instr.targets[0].block is not after:
-                self.jump(isa.JA, self.names[instr.targets[0].block])
-        elif instr.op == "branch":
-            self._branch(instr, after)
-        elif effect := EFFECTS.get(instr.op):
-            effect(self, instr)
+        self.emit.at(instr.span)
+        if instr.op in ("jump", "branch"):
+            self._leave(block, instr)
+        elif select := SELECT.get(instr.op):
+            select(self, instr)
         else:
             raise CompilerBug(f"the native backend has no {instr.op}")
 
-    def _branch(self, instr: Instr, after: Block | None) -> None:
-        then, otherwise = instr.targets
-        condition = instr.args[0]
-        negate = then.block is after and not otherwise.args
-        first, second = (otherwise, then) if negate else (then, otherwise)
-        away = self.label() if first.args else self.names[first.block]
-        test = self.made.get(condition) if condition in self.fused else None
-        compare_and_jump(self, test, condition, away, negate=negate)
-        self.edge(second)
-        if first.args or second.block is not after:
-            self.jump(isa.JA, self.names[second.block])
-        if first.args:
-            self.place_label(away)
-            self.edge(first)
-            if first.block is not after:
-                self.jump(isa.JA, self.names[first.block])
+    # Ways out of blocks
 
-    def _locate(self, instr: Instr) -> None:
-        span = instr.span
-        if span is not None and span.source.text == self.source.text:
-            line, column = span.source.position(span.start)
-            column = min(column, _MAX_COLUMN)
-        elif self.size == 0:
-            line, column = 1, 1
+    def _leave(self, block: Block, instr: Instr) -> None:
+        *others, last = instr.targets
+        if others:
+            test = self.test(instr.args[0])
+            (first,) = others
+            if (self._pairs(first) and not self._pairs(last)) or self._follows(block, first):
+                first, last, test = last, first, opposite(test)
+            self.jump_if(test, self._way(first))
+        self._edge_moves(last)
+        if not self._follows(block, last):
+            self.emit.jump(self.labels[last.block])
+
+    def _follows(self, block: Block, edge: Edge) -> bool:
+        return self.next.get(block) is edge.block
+
+    def _way(self, edge: Edge) -> Label:
+        """Where a conditional jump goes for an edge: to code that moves its arguments, if any."""
+        if not self._pairs(edge):
+            return self.labels[edge.block]
+        label = Label()
+        self.stubs.append((label, edge))
+        return label
+
+    def _pairs(self, edge: Edge) -> bool:
+        home = self.emit.allocation.home
+        return any(
+            home[p] != self.emit.home(a) for p, a in zip(edge.block.params, edge.args, strict=True)
+        )
+
+    def _edge_moves(self, edge: Edge) -> None:
+        emit = self.emit
+        pairs = [
+            (emit.allocation.home[p], emit.home(a))
+            for p, a in zip(edge.block.params, edge.args, strict=True)
+        ]
+        emit.moves(list(pairs), cycle=R5)
+
+    def jump_if(self, test: Test, label: Label) -> None:
+        code, dst, src, imm = test
+        self.emit.jump(label, code, dst, src, imm)
+
+    # Conditions
+
+    def test(self, condition: Value) -> Test:
+        """The comparison that an i1 is, or that it is not 0."""
+        if condition in self.places.fused:
+            return self.compare(self.places.made[condition])
+        return JMP | _NE, self.emit.register(condition, R0), 0, 0
+
+    def compare(self, instr: Instr) -> Test:
+        op, emit = _TESTS[instr.op], self.emit
+        a = instr.args[0]
+        if instr.op == "is_null":
+            return JMP | op, emit.register(a, R0), 0, 0
+        b = instr.args[1]
+        if self.places.constant(a) is not None and self.places.constant(b) is None:
+            a, b, op = b, a, _SWAPPED[op]
+        bits = width(a)
+        if op in _SIGNED and bits < 32:
+            return self._compare_narrow(op, a, b, bits)
+        cls = JMP32 if bits == 32 else JMP
+        left, constant = emit.register(a, R0), self.places.constant(b)
+        if constant is not None and (bits < 64 or fits(constant)):
+            return cls | op, left, 0, signed(constant, 32)
+        return cls | op | X, left, emit.register(b, R5), 0
+
+    def _compare_narrow(self, op: int, a: Value, b: Value, bits: int) -> Test:
+        for value, register in ((a, R0), (b, R5)):
+            self.emit.move(register, self.emit.home(value))
+            self.extend(register, bits)
+        return JMP | op | X, R0, R5, 0
+
+    def extend(self, register: int, bits: int) -> None:
+        """Fill a register's high bits with the sign of its low ones."""
+        self.emit.add(ALU64 | _LSH, register, imm=64 - bits)
+        self.emit.add(ALU64 | _ARSH, register, imm=64 - bits)
+
+    def narrow(self, register: int, bits: int) -> None:
+        """Zeros above the low bits."""
+        if bits == 32:
+            self.emit.add(MOV32, register, register)
+        elif bits < 32:
+            self.emit.add(ALU | _AND, register, imm=(1 << bits) - 1)
+
+    # Calls
+
+    def arguments(self, instr: Instr) -> None:
+        emit = self.emit
+        emit.moves([(R1 + n, emit.home(a)) for n, a in enumerate(instr.args)], cycle=R0)
+
+
+def opposite(test: Test) -> Test:
+    code, dst, src, imm = test
+    return code & 0x0F | _OPPOSITE[code & 0xF0], dst, src, imm
+
+
+def _binary(s: Selector, instr: Instr) -> None:
+    emit, op = s.emit, instr.op
+    assert instr.result
+    a, b = instr.args
+    if op in _COMMUTE and s.places.constant(a) is not None:
+        a, b = b, a
+    bits = width(instr.result)
+    extends = op in _SIGN_MATTERS and bits < 32
+    code = _ARITHMETIC[op] | (ALU if bits <= 32 and not extends else ALU64)
+    target, immediate = emit.target(instr.result), _immediate(s, op, b, bits)
+    other = R0 if immediate is not None else _second(s, op, b, bits)
+    if target == other != R0 and emit.home(a) != target:
+        if op in _COMMUTE:
+            a, other = b, emit.register(a, R5)
         else:
-            return
-        last = self.lines[-1] if self.lines else None
-        if last is None or (last.line, last.column) != (line, column):
-            where = self.size if self.lines else 0
-            self.lines.append(Line(where, line, column))
+            target = R0
+    emit.move(target, emit.home(a))
+    if extends:
+        s.extend(target, bits)
+    by = 1 if op == "sdiv" else 0
+    if immediate is not None:
+        emit.add(code, target, 0, by, immediate)
+    else:
+        emit.add(code | X, target, other, by)
+    if op in _GROWS and bits < 32:
+        s.narrow(target, bits)
+    emit.finish(instr.result, target)
+
+
+def _immediate(s: Selector, op: str, value: Value, bits: int) -> int | None:
+    """The second operand as an immediate, if it can be one."""
+    constant = s.places.constant(value)
+    if constant is None:
+        return None
+    if op in _SHIFTS:
+        return constant & bits - 1
+    if op in ("udiv", "urem", "sdiv") and constant == 0:
+        return None  # the kernel refuses it, and takes a register that is 0
+    if bits == 64 and not fits(constant):
+        return None
+    return signed(constant, bits if bits == 32 or op == "sdiv" else 64)
+
+
+def _second(s: Selector, op: str, value: Value, bits: int) -> int:
+    """A register with the second operand."""
+    if bits < 32 and (op in _SHIFTS or op == "sdiv"):
+        s.emit.move(R5, s.emit.home(value))
+        if op == "sdiv":
+            s.extend(R5, bits)
+        else:
+            s.emit.add(ALU | _AND, R5, imm=bits - 1)
+        return R5
+    return s.emit.register(value, R5)
+
+
+def _pointer(s: Selector, instr: Instr) -> None:
+    emit = s.emit
+    assert instr.result
+    pointer, by = instr.args
+    constant, target = s.places.constant(by), emit.target(instr.result)
+    if constant is not None and fits(constant):
+        emit.move(target, emit.home(pointer))
+        emit.add(ADD64_IMM, target, imm=signed(constant))
+    else:
+        step = emit.register(by, R5)
+        target = R0 if target == step else target
+        emit.move(target, emit.home(pointer))
+        emit.add(ALU64 | X, target, step)
+    emit.finish(instr.result, target)
+
+
+def _convert(s: Selector, instr: Instr) -> None:
+    """`zext`, `to_int`, `to_ptr`: the register is the same."""
+    assert instr.result
+    s.emit.move(s.emit.allocation.home[instr.result], s.emit.home(instr.args[0]))
+
+
+def _change(s: Selector, instr: Instr) -> None:
+    """`trunc`, `sext`, `bswap`."""
+    assert instr.result
+    emit, value = s.emit, instr.args[0]
+    target, bits = emit.target(instr.result), width(instr.result)
+    emit.move(target, emit.home(value))
+    if instr.op == "bswap":
+        emit.add(ALU | _END | X, target, imm=bits)
+    elif instr.op == "sext":
+        s.extend(target, width(value))
+    if instr.op != "bswap":
+        s.narrow(target, bits)
+    emit.finish(instr.result, target)
+
+
+def _compare(s: Selector, instr: Instr) -> None:
+    yes, end = Label(), Label()
+    assert instr.result
+    target = s.emit.target(instr.result)
+    s.jump_if(s.compare(instr), yes)
+    s.emit.integer(target, 0)
+    s.emit.jump(end)
+    s.emit.mark(yes)
+    s.emit.integer(target, 1)
+    s.emit.mark(end)
+    s.emit.finish(instr.result, target)
+
+
+def _select(s: Selector, instr: Instr) -> None:
+    """The test comes first: the kernel then knows the bounds of what it copies."""
+    emit = s.emit
+    assert instr.result
+    condition, yes, no = instr.args
+    home, test = emit.allocation.home[instr.result], s.test(condition)
+    if emit.home(yes) == home:
+        yes, no, test = no, yes, opposite(test)
+    first, end = Label(), Label()
+    s.jump_if(test, first)
+    emit.move(home, emit.home(no))
+    emit.jump(end)
+    emit.mark(first)
+    emit.move(home, emit.home(yes))
+    emit.mark(end)
+
+
+def _opaque(s: Selector, instr: Instr) -> None:
+    emit = s.emit
+    assert instr.result
+    emit.relocate("map_value", Internal.ZERO)
+    emit.add(LD_IMM64, R0)
+    emit.load(R0, R0, 0, 8)
+    emit.add(ALU64 | X, R0, emit.register(instr.args[0], R5))
+    s.narrow(R0, width(instr.result))
+    emit.finish(instr.result, R0)
+
+
+def _load(s: Selector, instr: Instr) -> None:
+    emit, pointer = s.emit, instr.args[0]
+    assert instr.result
+    offset, bits = number(instr.attrs["off"]), width(instr.result)
+    size, target = max(bits // 8, 1), emit.target(instr.result)
+    align = min(_aligned(s.alignment, pointer, offset), size)
+    if align == size:
+        base, start = emit.base(pointer, R5)
+        emit.load(target, base, start + offset, size)
+    else:
+        target = R0
+        emit.integer(R0, 0)
+        for at in reversed(range(0, size, align)):
+            base, start = emit.base(pointer, R5)
+            emit.load(R5, base, start + offset + at, align)
+            emit.add(ALU64 | _LSH, R0, imm=8 * align)
+            emit.add(ALU64 | _OR | X, R0, R5)
+    if bits == 1:
+        s.narrow(target, 1)
+    emit.finish(instr.result, target)
+
+
+def _store(s: Selector, instr: Instr) -> None:
+    emit = s.emit
+    pointer, value = instr.args
+    offset, size = number(instr.attrs["off"]), max(width(value) // 8, 1)
+    align = min(_aligned(s.alignment, pointer, offset), size)
+    base, start = emit.base(pointer, R5)
+    constant = s.places.constant(value)
+    if constant is not None:
+        _store_constant(s, base, start + offset, size, constant, align)
+        return
+    for at in range(0, size, align):
+        register = emit.register(value, R0)
+        if at:
+            emit.move(R0, register)
+            emit.add(ALU64 | _RSH, R0, imm=8 * at)
+            register = R0
+        emit.store(base, start + offset + at, align, register)
+
+
+def _store_constant(
+    s: Selector, base: int, offset: int, size: int, constant: int, align: int
+) -> None:
+    for at in range(0, size, align):
+        piece = constant >> 8 * at & (1 << 8 * align) - 1
+        if align < 8 or fits(piece):
+            s.emit.store_constant(base, offset + at, align, piece)
+        else:
+            s.emit.integer(R0, piece)
+            s.emit.store(base, offset + at, align, R0)
+
+
+def _fill(s: Selector, instr: Instr) -> None:
+    emit, pointer = s.emit, instr.args[0]
+    offset, size = number(instr.attrs["off"]), number(instr.attrs["size"])
+    if _by_call(instr, s.alignment):
+        _read_kernel(s, pointer, offset, size, None, 0)
+        return
+    base, start = emit.base(pointer, R5)
+    for at, wide in chunks(size, _alignment_of(instr, s.alignment)):
+        emit.store_constant(base, start + offset + at, wide, 0)
+
+
+def _copy(s: Selector, instr: Instr) -> None:
+    emit = s.emit
+    to, source = instr.args
+    offset, begin, size = (number(instr.attrs[name]) for name in ("off", "from", "size"))
+    if _by_call(instr, s.alignment):
+        _read_kernel(s, to, offset, size, source, begin)
+        return
+    pieces = chunks(size, _alignment_of(instr, s.alignment))
+    if data := _constant_bytes(s, source, begin, size):
+        base, start = emit.base(to, R5)
+        for at, wide in pieces:
+            constant = int.from_bytes(data[at : at + wide], "little")
+            _store_constant(s, base, start + offset + at, wide, constant, wide)
+        return
+    share = emit.passing(to) and emit.passing(source)  # r5 serves one of them at a time
+    if not share:
+        base, start = emit.base(to, R5)
+        origin, first = emit.base(source, R5)
+    for at, wide in pieces:
+        if share:
+            origin, first = emit.base(source, R5)
+        emit.load(R0, origin, first + begin + at, wide)
+        if share:
+            base, start = emit.base(to, R5)
+        emit.store(base, start + offset + at, wide, R0)
+
+
+def _constant_bytes(s: Selector, source: Value, begin: int, size: int) -> bytes:
+    base, addend = s.places.fixed.get(source, (None, 0))
+    data = base.attrs["data"] if base and base.op == "rodata" else b""
+    assert isinstance(data, bytes)
+    return data[begin + addend :].ljust(size, b"\0") if data else b""
+
+
+def _read_kernel(
+    s: Selector, to: Value, offset: int, size: int, source: Value | None, begin: int
+) -> None:
+    """It copies from any kernel memory, and fills with zeros what it cannot read: address 0."""
+    emit = s.emit
+    pairs = [(R1, to)] + ([(R1 + 2, source)] if source else [])
+    emit.moves([(register, emit.home(value)) for register, value in pairs], cycle=R0)
+    for register, by in ((R1, offset), (R1 + 2, begin)):
+        if by:
+            emit.add(ADD64_IMM, register, imm=by)
+    if source is None:
+        emit.integer(R1 + 2, 0)
+    emit.integer(R1 + 1, size)
+    emit.add(CALL, imm=HELPERS["probe_read_kernel"].number)
+
+
+def _call(s: Selector, instr: Instr) -> None:
+    s.arguments(instr)
+    s.emit.add(CALL, imm=HELPERS[str(instr.attrs["helper"])].number)
+    s.emit.finish(instr.result, R0)
+
+
+def _call_function(s: Selector, instr: Instr) -> None:
+    s.arguments(instr)
+    s.emit.relocate("call", str(instr.attrs["function"]))
+    s.emit.add(CALL, src=PSEUDO_CALL, imm=-1)
+    s.emit.finish(instr.result, R0)
+
+
+def _may_continue(s: Selector, instr: Instr) -> None:
+    """may_goto jumps once the kernel has had enough of the loop."""
+    s.emit.integer(R0, 0)
+    s.emit.add(MAY_GOTO, off=1)
+    s.emit.integer(R0, 1)
+    s.emit.finish(instr.result, R0)
+
+
+def _return(s: Selector, instr: Instr) -> None:
+    s.emit.move(R0, s.emit.home(instr.args[0]))
+    s.emit.add(EXIT)
+
+
+SELECT: dict[str, Callable[[Selector, Instr], None]] = {
+    **dict.fromkeys(_ARITHMETIC, _binary),
+    **dict.fromkeys(_TESTS, _compare),
+    **dict.fromkeys(("zext", "to_int", "to_ptr"), _convert),
+    **dict.fromkeys(("trunc", "sext", "bswap"), _change),
+    "ptr_add": _pointer, "select": _select, "opaque": _opaque,
+    "load": _load, "store": _store, "fill": _fill, "copy": _copy,
+    "call": _call, "call_function": _call_function, "may_continue": _may_continue,
+    "return": _return,
+}  # fmt: skip

@@ -58,7 +58,7 @@ OPTIONS = (
     Option("aot", "", "FILE", "write an executable that runs the script's object", COMPILER),
     Option("emit-elf", "", "FILE", "", COMPILER, means="emit"),
     Option("emit-llvm", "", "FILE", "write LLVM IR to FILE.original.ll", COMPILER),
-    Option("backend", "", "NAME", "code generator: llvm, native", COMPILER),
+    Option("backend", "", "NAME", "code generator: native, llvm", COMPILER),
     Option("verify-ir", "", "", "check the IR after every pass", COMPILER),
     Option("verify-llvm-ir", "", "", "", COMPILER, means="verify-ir"),
     Option("no-optimise", "", "", "leave out the optimising passes", COMPILER),

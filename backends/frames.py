@@ -1,10 +1,12 @@
-"""How much of the BPF stack machine code takes. Shared by the backends."""
+"""The stack that compiled functions take, as the kernel's verifier counts it."""
 
 from __future__ import annotations
 
 from bpfscript.backends import isa
 from bpfscript.manifest import CodeFunction
 from bpfscript.types import align_up
+
+LESS_FOR_SLOTS = (160, 0)  # bytes of stack for slots, where spilled registers take much
 
 
 def stack_of_chains(functions: list[CodeFunction]) -> int:
