@@ -33,7 +33,7 @@ def compile(
     name: str = "script",
     unsafe: bool = False,
     pid: int | None = None,
-    backend: str = "llvm",
+    backend: str = "native",
     warn: Callable[[Diagnostic], None] | None = None,
 ) -> Artifact:
     """Compile a script; inert data, the same bytes for the same inputs.

@@ -45,7 +45,7 @@ def compile(
     target: Target,
     options: Options | None = None,
     *,
-    backend: str = "llvm",
+    backend: str = "native",
     optimise: bool = True,
     verify: bool = False,
     show: Callable[[str, str], None] | None = None,

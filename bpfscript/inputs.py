@@ -78,7 +78,7 @@ def warnings(command: Command) -> int:
 
 def backend(command: Command) -> str:
     """The code generator's name."""
-    return command.last("backend") or "llvm"
+    return command.last("backend") or "native"
 
 
 def pid(command: Command) -> int | None:

@@ -36,7 +36,7 @@ def program(body: str, maps: str = "", more: str = "") -> str:
     return f"{out_map()}{maps}\nfunc f(%0: ptr<ctx>) {ENTRY} {{\n{body}}}\n{more}"
 
 
-def compile_text(text: str, name: str = "llvm") -> Artifact:
+def compile_text(text: str, name: str = "native") -> Artifact:
     module = read_module(text)
     verify(module, legal=True)
     return backend(name).emit(module, RecordedTarget(), Source("t.ir", text))
