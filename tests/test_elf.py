@@ -124,7 +124,8 @@ def test_a_map_used_in_both_ways_has_no_object(artifact: Artifact) -> None:
         '  %2 = map_ptr {map=".out"} : ptr<map_object>\n'
         "  %3 = slot {size=8} : ptr<stack>\n  fill %3 {off=0, size=8}\n"
         '  %4 = call %2, %3 {helper="map_lookup_elem"} : ptr<map>\n'
-        "  %5 = load %1 {off=0} : i64\n  return %5\n"
+        "  %5 = load %1 {off=0} : i64\n  %6 = to_int %4 : i64\n  %7 = add %5, %6 : i64\n"
+        "  return %7\n"
     )
     with pytest.raises(ObjectError, match="both"):
         elf.write(compile_text(text))

@@ -8,7 +8,7 @@ from bpfscript.diagnostics import CompilerBug, Source, Span
 from bpfscript.ir.builder import Builder
 from bpfscript.ir.core import Function, Value
 from bpfscript.ir.printer import print_function
-from bpfscript.ir.types import CTX, I1, I8, I32, I64, KERNEL, MAP, RING, STACK, USER, Type
+from bpfscript.ir.types import BTF, CTX, I1, I8, I32, I64, KERNEL, MAP, RING, STACK, USER, Type
 from bpfscript.ir.verify import verify
 
 
@@ -67,7 +67,7 @@ def test_results_have_the_types_of_their_rows() -> None:
     map, key = b.value("map_ptr", map="@x"), b.value("slot", size=8)
     assert b.call("map_lookup_elem", map, key).type == MAP
     assert b.call("ringbuf_reserve", map, b.const(8), b.const(0)).type == RING
-    assert b.call("get_current_task_btf").type == KERNEL
+    assert b.call("get_current_task_btf").type == BTF
     assert b.emit("fill", key, off=0, size=8) is None
 
 
