@@ -86,12 +86,21 @@ def compile(
     tell("plan", lambda: _plan(module))
     tell("llvm", lambda: _llvm(module, source))
     artifact = backend_named(backend).emit(module, target, source)
+    artifact.kernel = _bound_to(checked, target)
     artifact.manifest.settings = checked.settings
     artifact.manifest.structs, artifact.manifest.enums = checked.structs, checked.enums
     artifact.manifest.unsafe = options.unsafe
     tell("asm", lambda: _asm(artifact))
     tell("elf", lambda: _elf(artifact))
     return Result(artifact, checked.warnings)
+
+
+def _bound_to(checked: Checked, target: Target) -> tuple[int, ...]:
+    """The kernel's release, if the script reads structs as that kernel lays them out."""
+    tags = [name.partition(" ")[2] for name in checked.structs]
+    btf = target.btf if tags else None
+    known = btf and any(btf.find(tag, "struct", "union") for tag in tags if tag)
+    return target.release if known else ()
 
 
 def make_native(plan: Plan) -> HostCode:

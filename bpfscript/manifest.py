@@ -292,3 +292,4 @@ class Artifact:
     btf: bytes = b""  # types of functions and maps, and the strings of the line table
     source_name: str = ""
     source_text: str = ""
+    kernel: tuple[int, ...] = ()  # the only release that it is right for: it has offsets of structs

@@ -40,6 +40,18 @@ class FeatureMissing(KernelError):
         super().__init__(f"this kernel has no {name} (needs {needs})")
 
 
+class OtherKernel(KernelError):
+    """An object that reads structs of the kernel as another release lays them out."""
+
+    def __init__(self, wanted: tuple[int, ...], here: tuple[int, ...]) -> None:
+        self.wanted, self.here = wanted, here
+        theirs, ours = (".".join(map(str, release)) for release in (wanted, here))
+        super().__init__(
+            f"the object reads structs of kernel {theirs}, and this is {ours}",
+            "compile the script on this kernel",
+        )
+
+
 class AttachError(KernelError):
     """The probe `name` could not be attached. `cause` says why."""
 

@@ -55,8 +55,9 @@ class LiveTarget:
 
     @cached_property
     def release(self) -> tuple[int, int, int]:
-        major, minor, patch = (*re.findall(r"\d+", os.uname().release), "0", "0", "0")[:3]
-        return int(major), int(minor), int(patch)
+        from .sys import kernel_release
+
+        return kernel_release()
 
     @cached_property
     def arch(self) -> str:

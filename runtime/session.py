@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, ProbeInfo, Program
 
-from .errors import AttachError, KernelError
+from .errors import AttachError, KernelError, OtherKernel
 from .fd import Fd, raise_limits
 from .features import Features
 from .iterators import open_iterator, walk
@@ -24,7 +24,7 @@ from .programs import Loader, no_kfunc, run_once
 from .records import Printer, Records
 from .ringbuf import RingBuffer
 from .stream import Drain
-from .sys import AttachType, Kernel, cpus
+from .sys import AttachType, Kernel, cpus, kernel_release
 from .wait import Waiter
 
 if TYPE_CHECKING:
@@ -114,7 +114,9 @@ class Session:
         self._stack.close()
 
     def load(self) -> None:
-        """Make maps and programs. Raises BpfError, or VerifierRefused."""
+        """Make maps and programs. Raises BpfError, VerifierRefused, OtherKernel."""
+        if self.artifact.kernel not in ((), here := kernel_release()):
+            raise OtherKernel(self.artifact.kernel, here)
         places = sum(len(info.attachments) for info in self.manifest.probes)
         raise_limits(3 * places + len(self.manifest.maps) + 50)
         possible = len(cpus("possible"))

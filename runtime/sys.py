@@ -365,6 +365,13 @@ def buffer_of(data: bytes) -> ctypes.Array[ctypes.c_char]:
     return (ctypes.c_char * len(data)).from_buffer_copy(data)
 
 
+def kernel_release() -> tuple[int, int, int]:
+    """Version of the running kernel."""
+    numbers = os.uname().release.replace("-", ".").split(".")
+    major, minor, patch = ([int(n) for n in numbers if n.isdecimal()] + [0, 0, 0])[:3]
+    return major, minor, patch
+
+
 def cpus(which: str) -> list[int]:
     """CPU numbers that are `possible` or `online`."""
     with open(f"/sys/devices/system/cpu/{which}", encoding="ascii") as file:

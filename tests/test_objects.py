@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import subprocess
 import sys
@@ -123,3 +124,17 @@ def test_an_executable_runs_its_script(tmp_path: Path) -> None:
     assert '{"type": "map", "data": {"@": 1}}' in done.stdout
     refused = subprocess.run([*tool, "-k", "--aot", "x", "-e", script], capture_output=True)
     assert refused.returncode == 1 and b"Cannot use -k with --aot" in refused.stderr
+
+
+@pytest.mark.kernel
+@pytest.mark.requires("btf")
+def test_offsets_of_another_kernel_are_refused() -> None:
+    script = 'begin { printf("%d", curtask.pid); exit(); }'
+    artifact = bpfscript.compile(script)
+    assert artifact.kernel
+    bpfscript.load(elf.write(artifact)).close()
+    other = dataclasses.replace(artifact, kernel=(5, 0, 1))
+    with pytest.raises(bpfscript.KernelError, match=r"structs of kernel 5\.0\.1") as refused:
+        bpfscript.load(elf.write(other))
+    assert refused.value.hint
+    assert not bpfscript.compile("begin { print(pid); }").kernel
