@@ -40,7 +40,9 @@ class Recording:
         return text if key == _key(case, form) else None
 
     def put(self, case: Case, form: str, text: str) -> None:
-        self._known[f"{case.name} {form}"] = [_key(case, form), text]
+        """Keep an output, unless the run had to be ended: that says nothing of upstream."""
+        if "exit| None" not in text:
+            self._known[f"{case.name} {form}"] = [_key(case, form), text]
 
     def write(self, names: set[str]) -> None:
         """Write the file; cases that are none of `names` are gone and are dropped."""
