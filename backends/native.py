@@ -14,7 +14,8 @@ from bpfscript.backends.emitter import Emitter
 from bpfscript.backends.frames import LESS_FOR_SLOTS, stack_of_chains
 from bpfscript.backends.memory import alignments
 from bpfscript.backends.regalloc import Allocation
-from bpfscript.backends.select import Selector, is_call
+from bpfscript.backends.select import Selector
+from bpfscript.backends.select_memory import is_call
 from bpfscript.diagnostics import CompilerBug, Source, Span
 from bpfscript.ir.core import Function, Module
 from bpfscript.manifest import Artifact, CodeFunction
