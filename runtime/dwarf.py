@@ -6,6 +6,7 @@ A file belongs to somebody else, so nothing in it is believed: what is damaged r
 from __future__ import annotations
 
 import struct
+from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
 from io import BytesIO
@@ -172,9 +173,7 @@ class Dwarf:
 
     def _declared(self, tags: tuple[str, ...], name: str) -> DIE | None:
         """The definition of a type with this name at file level or in a namespace."""
-        if not self._mentions(name):
-            return None
-        for unit in self._units:
+        for unit in self._mentioning(name.encode()):
             if unit.cu_offset not in self._by_name:
                 self._by_name[unit.cu_offset] = dict(_types(unit.get_top_DIE()))
             known = self._by_name[unit.cu_offset]
@@ -183,11 +182,27 @@ class Dwarf:
                     return known[tag, name]
         return None
 
-    def _mentions(self, name: str) -> bool:
-        """Whether the name is there at all: finding out by reading all units takes long."""
-        raw = name.encode()
-        sections = (self._dwarf.debug_str_sec, self._dwarf.debug_info_sec)
-        return any(raw in _content(section.stream) for section in sections if section)
+    def _mentioning(self, name: bytes) -> list[CompileUnit]:
+        """The units whose bytes have the name or refer to it: reading all of them takes long."""
+        strings, info = (
+            _content(section.stream) if section else b""
+            for section in (self._dwarf.debug_str_sec, self._dwarf.debug_info_sec)
+        )
+        if self._dwarf.debug_str_offsets_sec and name in strings:
+            return self._units  # they refer by index
+        order = "<I" if self._dwarf.config.little_endian else ">I"
+        found = set(_places(info, name + b"\0"))
+        for at in _places(strings, name + b"\0"):
+            found.update(_places(info, struct.pack(order, at)))
+        starts = [unit.cu_offset for unit in self._units]
+        return [self._units[at] for at in sorted({bisect(starts, place) - 1 for place in found})]
+
+
+def _places(text: bytes, part: bytes) -> Iterator[int]:
+    at = text.find(part)
+    while at >= 0:
+        yield at
+        at = text.find(part, at + 1)
 
 
 def _content(stream: IO[bytes]) -> bytes:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 import sys
 import time
@@ -62,8 +63,9 @@ def mutants(seed: int, texts: Iterable[str] = ()) -> Iterator[str]:
         yield mutate(r, r.choice(found) if r.randrange(10) else script(r))
 
 
-def outcome(text: str) -> str:
-    """Compile a text: "accepted", "refused" for its faults, or the traceback of ours."""
+def outcome(text: str, longest: float = math.inf) -> str:
+    """Compile a text: "accepted", "refused" for its faults, or the traceback of ours; "slow: …"
+    beyond so many seconds of processor time."""
     start = time.process_time()
     try:
         compiled(text, verify=False)
@@ -73,7 +75,7 @@ def outcome(text: str) -> str:
     except Exception:
         return traceback.format_exc()
     took = time.process_time() - start
-    return result if took < LONGEST else f"slow: {took:.1f} s"
+    return result if took < longest else f"slow: {took:.1f} s"
 
 
 def loading(text: str) -> str:
@@ -107,7 +109,7 @@ def main() -> int:
     r, made, counts = Random(arguments.seed), mutants(arguments.seed, further), Counter[str]()
     for number in range(arguments.count):
         text = script(r) if arguments.what == "scripts" else next(made)
-        result = loading(text) if arguments.what == "scripts" else outcome(text)
+        result = loading(text) if arguments.what == "scripts" else outcome(text, LONGEST)
         known = result in ("loaded", "accepted", "refused")
         counts[result if known else "found"] += 1
         if not known:
