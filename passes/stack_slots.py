@@ -38,19 +38,19 @@ def stack_slots(module: Module, target: Target, budget: int = BUDGET) -> None:
             moved = _too_big(groups, slots, budget // depth[function.name] // 8 * 8)
             used = _place(function, slots, groups, moved, used)
     if used > SCRATCH_MAX:
-        raise ScriptError([_too_much(module, used)])
+        message = f"the script needs {used} bytes of memory for its values, {SCRATCH_MAX} are there"
+        raise ScriptError([_refusal(module.functions, message)])
     if used:
         module.maps[Internal.SCRATCH] = MapDef(
             Internal.SCRATCH, MapType.PERCPU_ARRAY, None, None, 4, used, 1
         )
 
 
-def _too_much(module: Module, used: int) -> Diagnostic:
-    spans = (i.span for f in module.functions for i in f.instructions() if i.span)
+def _refusal(functions: list[Function], message: str) -> Diagnostic:
+    spans = (i.span for f in functions for i in f.instructions() if i.span)
     span = next(spans, None)
     if not isinstance(span, Span):
-        raise CompilerBug(f"{used} bytes of scratch memory")
-    message = f"the script needs {used} bytes of memory for its values, {SCRATCH_MAX} are there"
+        raise CompilerBug(message)
     return Diagnostic(message, span, hint="lower max_strlen")
 
 
@@ -150,8 +150,9 @@ def _too_big(groups: list[list[Value]], slots: _Slots, budget: int) -> list[list
     while total > budget:
         movable = [g for g in rest if g[0] not in slots.pinned]
         if not movable:
-            raise CompilerBug(
-                f"{slots.function.name}: {total} bytes of frames do not fit the stack"
+            needed, there = f"needs {total} bytes of stack", f"{budget} are there"
+            raise ScriptError(
+                [_refusal([slots.function], f"what loops over maps share {needed}, {there}")]
             )
         todo = [movable[0]]
         while todo:
