@@ -86,7 +86,7 @@ class Checker(Statements):
                 self.instance, self.scopes = instance, scope
                 self.names = instance.c_names or everywhere
                 self._walk(instance.probe)
-            if not self.changed and not self.settle_stepped():
+            if not self.changed and not self.settle_unknown():
                 break
         self.names = everywhere
         self._finish(scopes)

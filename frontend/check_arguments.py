@@ -88,7 +88,7 @@ class Arguments(Builtins):
         """A map as a whole, in a `call` to be blamed. Whether something is known about it."""
         state = self.map_state(node)
         if state.value is None:
-            if not state.stepped:
+            if state.default is None:
                 span = call.span if call is not None else node.span
                 self.error(span, f"Undefined map: {node.name}")
             return False

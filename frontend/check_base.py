@@ -52,7 +52,8 @@ class MapState:
     key_span: Span | None = None  # of its first access
     value: Type | None = None
     operand: Int | None = None  # what its aggregations aggregate
-    stepped: bool = False  # ++, op= or reading at a key: unless more is known, an integer
+    written: bool = False  # by an assignment, whose type may be unknown
+    default: Int | None = None  # its value unless more is known: of what is read or stepped
 
 
 @dataclass(eq=False, slots=True)

@@ -137,8 +137,8 @@ class Expressions(Calls):
                 self.discarded(node.then.result)
             return VOID
         otherwise = self.expression(node.otherwise)
-        if tested is None or then is None or otherwise is None:
-            return None
+        if then is None or otherwise is None:
+            return then or otherwise  # the other follows: `@start ? @start : nsecs`
         if value is not None and self._folded_choice(node, bool(value)):
             return self.types[self._chosen(node, bool(value))]
         joined = VOID if VOID in (then, otherwise) else promote(then, otherwise)

@@ -6,6 +6,7 @@ from bpfscript.diagnostics import Span
 from bpfscript.manifest import MapType
 from bpfscript.plain import replace
 from bpfscript.types import (
+    INT8,
     INT64,
     UINT64,
     VOID,
@@ -93,10 +94,7 @@ class Maps(CheckerBase):
         """Type of a map's value in an expression: readable aggregates are integers there."""
         state = self.access(node)
         if state.value is None:
-            if node.key is not None:
-                state.stepped = True  # never written: reads as integer 0
-            elif not state.stepped:
-                self.error(node.span, f"Undefined map: {node.name}")
+            state.default = state.default or INT8
             return None
         return read_type(state.value)
 
@@ -110,6 +108,7 @@ class Maps(CheckerBase):
     ) -> None:
         """Let a map take a value of a type; `value` None: computed from others."""
         state = self.access(target)
+        state.written = True
         if type is not None and not self._value_allowed(state, value, type, span):
             return
         if type is not None:
@@ -203,11 +202,14 @@ class Maps(CheckerBase):
                 "unexpected results. Use an explicit cast to suppress this warning.",
             )
 
-    def settle_stepped(self) -> bool:
-        """Maps that only ++ and op= ever touch are integers. Whether there was such a one."""
-        unknown = [m for m in self.maps.values() if m.value is None and m.stepped]
-        for state in unknown:
-            state.value = INT64
+    def settle_unknown(self) -> bool:
+        """Maps that nothing gives a type are integers: `@n = @n + 1`. Whether there was one.
+
+        Those that nothing is assigned to come first, since others may take their type from them.
+        """
+        unknown = [m for m in self.maps.values() if m.value is None and m.default is not None]
+        for state in [m for m in unknown if not m.written] or unknown:
+            state.value = state.default
         return bool(unknown)
 
     def map_infos(self, declarations: dict[str, nodes.MapDeclaration]) -> dict[str, MapInfo]:

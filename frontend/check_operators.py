@@ -46,7 +46,7 @@ class Operators(Maps):
     def binary(self, node: nodes.Binary) -> Type | None:
         left, right = self.expression(node.left), self.expression(node.right)
         if left is None or right is None:
-            return None
+            return BOOL if node.op in (*COMPARE, *LOGICAL) else None
         constants = self.constants
         if node.left in constants and node.right in constants:
             folded = self._fold(node, left, right)
@@ -138,7 +138,8 @@ class Operators(Maps):
             return BOOL
         a, b = as_integer(a), as_integer(b)
         common: Int = promote_integers(a, b) if op in COMPARE else computed(op, a, b)
-        if op in ("/", "%") and a.signed != b.signed and not (a.flexible or b.flexible):
+        alike = (a.bits, a.signed) == (b.bits, b.signed)
+        if op in ("/", "%") and common.signed and not alike:
             self.report.warning(
                 span,
                 f"signed operands for '{op}' can lead to undefined behavior "
@@ -237,7 +238,7 @@ class Operators(Maps):
         else:
             state = self.access(target)
             if state.value is None:
-                state.stepped = True
+                state.default = INT64
                 return None
             type = self.types[target] = state.value
         if type is None:

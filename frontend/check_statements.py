@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bpfscript.diagnostics import Span
-from bpfscript.types import VOID, Aggregate, Bool, Int, String, Tuple, Type
+from bpfscript.types import INT64, VOID, Aggregate, Bool, Int, String, Tuple, Type
 
 from . import nodes
 from .check_base import known
@@ -149,7 +149,7 @@ class Statements(Expressions):
             return self.expression(node.value)
         target, value = self.expression(node.target), self.expression(node.value)
         if isinstance(node.target, nodes.Map) and target is None:
-            self.maps[node.target.name].stepped = True
+            self.maps[node.target.name].default = INT64
         if target is None or value is None:
             return None
         type = self.operate(node.op, node.span, (node.target, target), (node.value, value))

@@ -176,7 +176,7 @@ class Types(Access):
         have = self.expression(node.operand)
         want = self.named_type(node.to, have)
         if have is None or want is None:
-            return None
+            return want if isinstance(want, Int | Bool | Pointer) else None
         if isinstance(have, Pointer) and isinstance(want, Pointer) and have.space != "none":
             want = replace(want, space=have.space)
         if isinstance(want, String) and not want.size and isinstance(have, String):

@@ -221,3 +221,13 @@ def test_conversions_that_may_lose_are_told() -> None:
     assert warnings("begin { print((int64)(int8)-1); }") == [
         "22: Unnecessary cast: expression is already of type int8"
     ]
+
+
+@pytest.mark.parametrize(
+    ("division", "warned"),
+    [("(int32)@i / 8", 1), ("(int64)@i / (int64)8", 0), ("(uint32)@i / 8", 0), ("@i / 300", 1)],
+)
+def test_signed_division(division: str, warned: int) -> None:
+    """Operands that have to be converted, and not to an unsigned type."""
+    found = warnings(f"begin {{ @i = 0; @ = {division}; }}")
+    assert len([w for w in found if "signed operands" in w]) == warned

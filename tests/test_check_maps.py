@@ -19,6 +19,12 @@ from bpfscript.types import Aggregate
         ("begin { @a[@c] = 1; @c = count(); }", "uint64", "int8"),
         ("begin { @a = { let $b = 1; count() }; }", "None", "count_t"),
         ("begin { @a = 1; @b = count(); @a = @b; }", "None", "uint64"),
+        ("begin { @a = @a + 1; @b[@a] = count(); }", "None", "int64"),
+        ("begin { @b[@a] = count(); } end { @a = @a + 1; }", "None", "int64"),
+        ("begin { @a = @b; @b = @a; }", "None", "int8"),
+        ("begin { @a = @a == 0 ? nsecs : @a; }", "None", "uint64"),
+        ("begin { @a = (uint8)@a; }", "None", "uint8"),
+        ('begin { @a = @a; } end { @a = "abc"; }', "None", "string[4]"),
         ("begin { for ($kv : @a) { $k = $kv.0; } @a[1, comm] = 1; }", "(int8,string[16])", "int8"),
     ],
 )
