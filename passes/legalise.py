@@ -105,6 +105,8 @@ def _expand(code: Code) -> None:
         if block is function.blocks[0] and function.entry:
             count = len(function.entry.probe.names)
             why = f"one program for {count} probes" if count > 1 else "one probe"
+            if function.entry.section.startswith("tracepoint/syscalls"):
+                why += ", so few that other system calls had better not be seen"
             code.module.chose("program", function.name, function.entry.section, why)
             if function.entry.syscalls:
                 legal_context.prologue(code)

@@ -98,6 +98,7 @@ class Governor:
         self._above = 0
         self._warn(f"Detached, for tracing still takes {total:.1%}: {self._name(worst)}")
         self._detach(worst)
+        self._looked, self._last = time.monotonic(), self.costs()  # it ran until it was gone
 
     def report(self, lost: Mapping[str, int]) -> list[str]:
         """A table of what each probe took. lost: its events that found no room."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from resolving import faults, machine, names, resolved, run, warnings
 
+from bpfscript.frontend import resolve_instances
 from bpfscript.frontend.typed import Limits, Options
 from bpfscript.runtime.live_target import LiveTarget
 from bpfscript.target import FEATURES
@@ -34,6 +35,15 @@ class TestTracepoints:
 
 
 class TestSystemCalls:
+    @pytest.fixture(autouse=True)
+    def _none_are_few(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resolve_instances, "FEW", 0)
+
+    def test_a_few_are_perf_events(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resolve_instances, "FEW", 3)
+        (instance,) = resolved("t:syscalls:sys_enter_open* { }")
+        assert {attach.kind for attach in instance.attachments} == {"tracepoint"}
+
     def test_become_one_raw_tracepoint(self) -> None:
         (instance,) = resolved("t:syscalls:sys_enter_open* { print(probe); }")
         assert (instance.kind, instance.syscall_side) == ("tracepoint", "enter")

@@ -77,5 +77,5 @@ def test_a_c_program_traces_with_it(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     section, count = done.stdout.split()
-    assert section == "raw_tp/sys_enter"
+    assert section == "tracepoint/syscalls/sys_enter_write"
     assert int(count) >= 1  # others may write three bytes, too
