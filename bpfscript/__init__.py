@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bpfscript.api import load as load
     from bpfscript.api import running_kernel as running_kernel
     from bpfscript.api import save as save
+    from bpfscript.api import save_target as save_target
     from bpfscript.api import trace as trace
     from bpfscript.codec import ObjectError as ObjectError
     from bpfscript.diagnostics import Diagnostic as Diagnostic
@@ -61,6 +62,7 @@ _EXPORTS = {
     "load": "bpfscript.api",
     "running_kernel": "bpfscript.api",
     "save": "bpfscript.api",
+    "save_target": "bpfscript.api",
     "trace": "bpfscript.api",
 }
 __all__ = [
@@ -87,6 +89,7 @@ __all__ = [
     "load",
     "running_kernel",
     "save",
+    "save_target",
     "trace",
 ]
 __version__ = "0.1.0"

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.manifest import Artifact
+from bpfscript.output_file import write_whole
 from bpfscript.target import MachineError, Target
 
 if TYPE_CHECKING:
     from bpfscript.library.events import Event
     from bpfscript.library.session import Session
+
+    Path = str | os.PathLike[str]
 
 _COMPILING = threading.Lock()  # the parser and LLVM have one state for all threads
 
@@ -29,7 +32,7 @@ def compile(
     text: str,
     *parameters: object,
     named: Mapping[str, str] | None = None,
-    target: Target | None = None,
+    target: Target | Path | None = None,
     name: str = "script",
     unsafe: bool = False,
     pid: int | None = None,
@@ -38,9 +41,10 @@ def compile(
 ) -> Artifact:
     """Compile a script; inert data, the same bytes for the same inputs.
 
-    parameters: `$1`, `$2`, … named: what `getopt()` asks for. target: the machine it is for, by
-    default this one. name: of the script in messages. unsafe: allow system(), signal() and their
-    kin. pid: limit the script to a process. warn: takes warnings about the script.
+    parameters: `$1`, `$2`, … named: what `getopt()` asks for. target: the machine it is for, or
+    the path of one that `save_target` recorded; by default this one. name: of the script in
+    messages. unsafe: allow system(), signal() and their kin. pid: limit the script to a process.
+    warn: takes warnings about the script.
 
     Raises ScriptError for faults of the script, MachineError for what the target lacks.
 
@@ -55,9 +59,7 @@ def compile(
         positional=tuple(map(str, parameters)), named=dict(named or {}), unsafe=unsafe, pid=pid
     )
     with _COMPILING:
-        result = driver.compile(
-            Source(name, text), target or running_kernel(), options, backend=backend
-        )
+        result = driver.compile(Source(name, text), _target(target), options, backend=backend)
     for warning in result.warnings if warn else ():
         assert warn
         warn(warning)
@@ -65,7 +67,7 @@ def compile(
 
 
 def load(
-    program: Artifact | bytes | str | os.PathLike[str],
+    program: Artifact | bytes | Path,
     *,
     pid: int | None = None,
     command: Sequence[str] | None = None,
@@ -116,33 +118,51 @@ def trace(
     return session
 
 
-def save(artifact: Artifact, path: str | os.PathLike[str]) -> None:
+def save(artifact: Artifact, path: Path) -> None:
     """Write an artifact as the ELF object that `load`, libbpf and bpftool read.
 
-    The file is complete or absent. Raises ObjectError for what an object cannot hold, OSError.
+    The file is complete or absent. Raises ObjectError for what an object cannot hold, MachineError
+    for a path that cannot be written.
     """
     from bpfscript.backends.elf import write
 
-    data, partial = write(artifact), f"{os.fspath(path)}.{os.getpid()}.tmp"
-    try:
-        with open(partial, "xb") as file:
-            file.write(data)
-        os.replace(partial, path)
-    except OSError:
-        if os.path.exists(partial):
-            os.unlink(partial)
-        raise
+    write_whole(os.fspath(path), write(artifact))
 
 
-def _artifact(program: Artifact | bytes | str | os.PathLike[str]) -> Artifact:
+def save_target(path: Path, *names: str) -> None:
+    """Record this machine in a file, complete or absent, for `compile` to compile for elsewhere.
+
+    names: what scripts are going to ask for: kernel symbols, and the paths, programs and libraries
+    that uprobes name. Needs the rights that tracing takes. Raises MachineError.
+    """
+    from bpfscript.target_file import write
+
+    write_whole(os.fspath(path), write(running_kernel(), names))
+
+
+def _target(target: Target | Path | None) -> Target:
+    if target is None:
+        return running_kernel()
+    if not isinstance(target, str | os.PathLike):
+        return target
+    from bpfscript.target_file import read
+
+    return read(_content(target), os.fspath(target))
+
+
+def _artifact(program: Artifact | bytes | Path) -> Artifact:
     if isinstance(program, Artifact):
         return program
     from bpfscript.backends.elf import read
 
     if isinstance(program, bytes):
         return read(program)
+    return read(_content(program))
+
+
+def _content(path: Path) -> bytes:
     try:
-        with open(program, "rb") as file:
-            return read(file.read())
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
-        raise MachineError(f"{os.fspath(program)}: {error.strerror}") from error
+        raise MachineError(f"{os.fspath(path)}: {error.strerror}") from error

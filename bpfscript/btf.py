@@ -70,6 +70,10 @@ class Btf:
         if max(self._types_end, self._strings_end) > len(data) or type_len % 4:
             raise BtfError("BTF sections reach beyond its end")
 
+    def __bytes__(self) -> bytes:
+        """The blob."""
+        return bytes(self._data)
+
     def __len__(self) -> int:
         """The number of types, void not counted."""
         return len(self._index.places)

@@ -19,8 +19,11 @@ OK, FAULT, BUG, INTERRUPTED = 0, 1, 70, 130
 MODES = {"codegen": "", "format": "fmt", "test": "test", "bench": "bench"}
 """What --mode takes: its short form, if there is one."""
 
-COMMANDS = ("run", "inspect")
-"""First words that are no script: what follows is the business of `objects`."""
+COMMANDS = {"run": "objects", "inspect": "objects", "target": "targets", "check": "targets"}
+"""First words that are no script, and the module whose business is what follows."""
+
+_MADE = ("emit", "aot", "debug", "emit-llvm", "mode", "list")
+"""What can be asked for with --target, where nothing can run."""
 
 _FEATURES = ("kprobe_multi", "kprobe_session", "uprobe_multi")
 _BPF, _PERFMON, _ADMIN = 39, 38, 21  # CAP_*, include/uapi/linux/capability.h
@@ -70,11 +73,14 @@ def _bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | N
 
 def _main(argv: list[str], console: Console) -> int:
     if argv and argv[0] in COMMANDS:
-        from bpfscript import objects
+        from importlib import import_module
 
         take_name()
         console.open()
-        return objects.main(argv[0], argv[1:], console)
+        status: int = import_module(f"bpfscript.{COMMANDS[argv[0]]}").main(
+            argv[0], argv[1:], console
+        )
+        return status
     command = parse(argv)
     if command.has("help"):
         print(usage(program()), end="")
@@ -104,7 +110,8 @@ def _main(argv: list[str], console: Console) -> int:
 
     if mode == "format":
         return modes.format(command)
-    _need_privileges()
+    if not command.has("target"):
+        _need_privileges()
     return (
         modes.show_list(command, console)
         if command.has("list")
@@ -140,6 +147,11 @@ def _check(command: Command) -> None:
         raise UsageError(f"--max-overhead takes a percentage like 2%, not '{share}'.")
     if command.has("cmd") and command.has("pid"):
         raise UsageError("Cannot use both -c and -p.")
+    if command.has("target"):
+        if command.has("cmd") or command.has("pid"):
+            raise UsageError("Cannot use --target with -c or -p: nothing is run.")
+        if not any(map(command.has, _MADE)):
+            raise UsageError("--target is of another machine: it needs --emit, --aot, -d or -l.")
     if command.has("warnings") and command.has("aot"):
         raise UsageError("Cannot use -k with --aot")
     if command.has("warnings") and command.has("no-warnings"):

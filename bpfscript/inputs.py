@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bpfscript.frontend.typed import Importer, Options
     from bpfscript.runtime.cache import Cache
     from bpfscript.runtime.live_target import LiveTarget
+    from bpfscript.target import Target
 
 # Stages by bpftrace's names; asked for so, they go to the error stream, and the script runs.
 STAGE_ALIASES = {
@@ -126,6 +127,17 @@ def target(command: Command, cache: Cache) -> LiveTarget:
         without=frozenset(name for value in command.all("no-feature") for name in value.split(",")),
         cache=cache,
     )
+
+
+def described(path: str) -> Target:
+    """The machine that a file tells of. Raises MachineError, ObjectError."""
+    from bpfscript.target_file import read
+
+    try:
+        with open(path, "rb") as file:
+            return read(file.read(), path)
+    except OSError as error:
+        raise MachineError(f"failed to open file '{path}': {error.strerror}") from error
 
 
 def stages(command: Command) -> list[str]:

@@ -12,6 +12,7 @@ from bpfscript.inputs import (
     Unfit,
     backend,
     cache,
+    described,
     options,
     pid,
     source,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from bpfscript.runtime.sink import Buffering, Sink
     from bpfscript.runtime.symbols import Symbols
     from bpfscript.runtime.text import TextPrinter
+    from bpfscript.target import Target
 
 OK, NOTHING = 0, 1
 _TITLES = {"nodes": "nodes (AST)"}
@@ -59,11 +61,15 @@ def run(command: Command, mode: str, console: Console) -> int:
 
     text, kept = source(command), cache(command, console)
     machine = target(command, kept)
+    elsewhere = command.last("target")
     if "help" in command.named:
         from bpfscript.frontend.parser import parse
 
         return _explain(parse(text), console)
     artifact: Artifact | None
+    if elsewhere:
+        _show(command, mode, text, described(elsewhere), console)
+        return OK
     if mode == "codegen" or any(map(command.has, SHOWN)):
         artifact = _show(command, mode, text, machine, console)
     else:
@@ -82,7 +88,7 @@ def run(command: Command, mode: str, console: Console) -> int:
 
 
 def _show(
-    command: Command, mode: str, text: Source, machine: LiveTarget, console: Console
+    command: Command, mode: str, text: Source, machine: Target, console: Console
 ) -> Artifact | None:
     """Compile, showing stages or writing the object; what is to be run after that."""
     from bpfscript import driver
@@ -251,7 +257,8 @@ def show_list(command: Command, console: Console) -> int:
     if len(words) > 1 and not is_script:
         raise UsageError("-l takes one pattern")
     script = source(command) if is_script else None
-    machine = target(command, cache(command, console))
+    elsewhere = command.last("target")
+    machine = described(elsewhere) if elsewhere else target(command, cache(command, console))
     listing = Listing(machine, options(command, ""), console.warning)
     if script:
         from bpfscript.frontend.parser import parse

@@ -58,6 +58,7 @@ OPTIONS = (
     Option("aot", "", "FILE", "write an executable that runs the script's object", COMPILER),
     Option("emit-elf", "", "FILE", "", COMPILER, means="emit"),
     Option("emit-llvm", "", "FILE", "write LLVM IR to FILE.original.ll", COMPILER),
+    Option("target", "", "FILE", "compile for the machine that `target save` recorded", COMPILER),
     Option("backend", "", "NAME", "code generator: native, llvm", COMPILER),
     Option("verify-ir", "", "", "check the IR after every pass", COMPILER),
     Option("verify-llvm-ir", "", "", "", COMPILER, means="verify-ir"),
@@ -138,6 +139,9 @@ def usage(program: str) -> str:
         f"USAGE: {program} [options] FILE [parameters]",
         f"       {program} [options] -e 'PROGRAM' [parameters]",
         f"       {program} -l [PATTERN | FILE]",
+        f"       {program} run FILE.o | inspect FILE.o",
+        f"       {program} target save FILE [SYMBOL | PROGRAM | LIBRARY]...",
+        f"       {program} check FILE [--target FILE]...",
         "       - as FILE reads standard input; parameters with a name follow `--`: --name=value",
     ]
     shown = [o for o in OPTIONS if o.group != ABSENT and not o.means]

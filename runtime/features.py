@@ -39,7 +39,7 @@ def _instruction(code: int, registers: int = 0, offset: int = 0, imm: int = 0) -
 _RETURN_0 = _instruction(0xB7) + _instruction(0x95)  # r0 = 0; exit
 _MANY = _instruction(0xB7) * 4096  # with an exit more than older kernels take
 _MAY_GOTO = _instruction(0xE5)  # BPF_JMP | BPF_JCOND, to the next instruction
-_HELPERS = {  # enum bpf_func_id
+HELPERS = {  # enum bpf_func_id
     "probe_write_user": 36,
     "override_return": 58,
     "get_current_task_btf": 158,
@@ -65,8 +65,8 @@ class Features:
         if feature in self._denied:
             return False
         if feature not in self._known:
-            if feature in _HELPERS:
-                self._known[feature] = self._helper(_HELPERS[feature])
+            if feature in HELPERS:
+                self._known[feature] = self._helper(HELPERS[feature])
             else:
                 self._known[feature] = _PROBES[feature](self)
             text = "".join(f"{name} {int(has)}\n" for name, has in self._known.items())
