@@ -1,4 +1,4 @@
-"""A guest's target in a file: compiling from it gives the bytes that compiling in the guest gives."""
+"""A guest as a file: compiling from it gives the bytes that compiling in the guest gives."""
 
 from __future__ import annotations
 
