@@ -9,7 +9,8 @@
     .BTF, .BTF.ext        types; function and line tables (Documentation/bpf/btf.rst)
     .bpfscript            the rest of the artifact as JSON (codec.py)
 
-Sections and relocations are libbpf's; names of maps and functions become C identifiers
+Functions of the kernel are symbols without a section, which only our runtime resolves. Otherwise
+sections and relocations are libbpf's; names of maps and functions become C identifiers
 (`assemble.symbols`). The original names are in `.bpfscript`, from which `read` takes them.
 """
 
@@ -25,7 +26,7 @@ from bpfscript.backends.object_file import ALLOC, EXECUTABLE, WRITE, ObjectFile,
 from bpfscript.codec import ObjectError
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.identity import VERSION
-from bpfscript.manifest import Artifact, CodeFunction, Internal
+from bpfscript.manifest import Artifact, CodeFunction, Internal, Relocation
 from bpfscript.plain import replace
 
 OWN = ".bpfscript"
@@ -107,8 +108,9 @@ def _check(artifact: Artifact) -> None:
         slots = range(len(function.code) // SLOT)
         for r in function.relocations:
             known = maps if r.kind.startswith("map") else artifact.functions.keys()
-            last = r.instruction + (r.kind != "call")
-            if r.instruction not in slots or last not in slots or r.name not in known:
+            last = r.instruction + (r.kind not in ("call", "kfunc"))
+            there = r.name in known or _extern(r)
+            if r.instruction not in slots or last not in slots or not there:
                 raise ObjectError(f"damaged object file: no {r.kind} {r.name}")
         if any(n.instruction not in slots for n in function.lines):
             raise ObjectError(f"damaged object file: lines of {function.name}")
@@ -164,19 +166,24 @@ def _add_data(file: ObjectFile, artifact: Artifact) -> None:
             file.symbols.append(Symbol(symbol, section, 0, len(body), object_file.OBJECT))
 
 
+def _extern(relocation: Relocation) -> bool:
+    return relocation.kind == "kfunc"
+
+
 def _relocate(file: ObjectFile, artifact: Artifact, places: dict[str, Symbol]) -> None:
     names, data = symbols(artifact), data_sections(artifact)
+    externs = {r.name for f in artifact.functions.values() for r in f.relocations if _extern(r)}
+    file.symbols += [Symbol(name, "") for name in sorted(externs)]
     by_name = {s.name: s for s in file.symbols}
     for function in artifact.functions.values():
         place = places[function.name]
         for r in function.relocations:
-            if r.kind not in ("map", "map_value", "call", "callback"):
-                raise ObjectError(f"an object cannot refer to {r.kind} {r.name}")
             if r.kind == "map" and r.name in data:
                 raise ObjectError(f"an object cannot use {r.name} both by helpers and directly")
-            kind = object_file.R_BPF_64_32 if r.kind == "call" else object_file.R_BPF_64_64
+            call = r.kind in ("call", "kfunc")
+            kind = object_file.R_BPF_64_32 if call else object_file.R_BPF_64_64
             where = place.value + SLOT * r.instruction
-            row = (where, kind, by_name[names[r.name]])
+            row = (where, kind, by_name[r.name if r.kind == "kfunc" else names[r.name]])
             file.sections[place.section].relocations.append(row)
 
 

@@ -31,6 +31,7 @@ X = 8  # in ALU and JMP classes: the operand is a register, not imm
 LD_IMM64, JA, CALL, EXIT, MAY_GOTO = 0x18, 0x05, 0x85, 0x95, 0xE5
 MOV64_IMM = 0xB7
 PSEUDO_CALL = 1  # src of CALL: imm is relative, to a function of the program
+PSEUDO_KFUNC_CALL = 2  # imm is a function's number in the kernel's BTF
 
 _ARITHMETIC = {
     0x00: "+=", 0x10: "-=", 0x20: "*=", 0x30: "/=", 0x40: "|=", 0x50: "&=",
@@ -192,7 +193,7 @@ def stack_use(instructions: Iterable[Insn]) -> int:
     return -deepest
 
 
-_NAMES = {row.number: name for name, row in HELPERS.items()}
+_NAMES = {row.number: name for name, row in HELPERS.items() if row.number}
 
 
 def text(insn: Insn, relocation: Relocation | None = None) -> str:

@@ -141,6 +141,8 @@ def _relocation(found: tuple[int, int, object_file.Symbol]) -> Relocation:
         case "fn":
             direct = type == object_file.R_BPF_64_32
             return Relocation(slot, "call" if direct else "callback", name)
+        case "kfunc":
+            return Relocation(slot, "kfunc", name)
     raise CompilerBug(f"LLVM wants {symbol.name!r}")
 
 

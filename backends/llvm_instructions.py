@@ -220,8 +220,14 @@ def call(f: FunctionText, instr: Instr) -> None:
         args.append(operand)
     result = "i64" if helper.result == "i64" else "ptr"
     effects = _memory(helper)
-    text = f"call {result} {_helper(helper.number)}({', '.join(args)}){effects}"
-    _give(f, instr, text)
+    callee = _kfunc(f, helper) if helper.kfunc else _helper(helper.number)
+    signature = ", ".join(arg.split()[0] for arg in args)
+    text = f"call {result} ({signature}) {callee}({', '.join(args)}){effects}"
+    _give(f, instr, text, located=bool(helper.kfunc))
+
+
+def _kfunc(f: FunctionText, helper: Helper) -> str:
+    return f.module.intrinsic("i64", f'"kfunc:{helper.kfunc}"', "...")
 
 
 def call_function(f: FunctionText, instr: Instr) -> None:

@@ -20,6 +20,7 @@ from bpfscript.backends.isa import (
     LD_IMM64,
     MAY_GOTO,
     PSEUDO_CALL,
+    PSEUDO_KFUNC_CALL,
     R0,
     R1,
     R5,
@@ -331,7 +332,12 @@ def _opaque(s: Selector, instr: Instr) -> None:
 
 def _call(s: Selector, instr: Instr) -> None:
     s.arguments(instr)
-    s.emit.add(CALL, imm=HELPERS[str(instr.attrs["helper"])].number)
+    helper = HELPERS[str(instr.attrs["helper"])]
+    if helper.kfunc:
+        s.emit.relocate("kfunc", helper.kfunc)
+        s.emit.add(CALL, src=PSEUDO_KFUNC_CALL)
+    else:
+        s.emit.add(CALL, imm=helper.number)
     s.emit.finish(instr.result, R0)
 
 

@@ -153,6 +153,7 @@ class Target(Protocol):
 FEATURES = {
     "ringbuf": "BPF_MAP_TYPE_RINGBUF, 5.8",
     "may_goto": "the may_goto instruction, 6.9",
+    "iter_num": "bpf_iter_num_new, 6.4",
     "uprobe_multi": "BPF_TRACE_UPROBE_MULTI links, 6.6",
     "kprobe_multi": "BPF_TRACE_KPROBE_MULTI links, 5.18",
     "kprobe": "perf event kprobes",

@@ -1,6 +1,7 @@
 """BPF helpers that scripts compile to: number, argument kinds, result, purity.
 
-Numbers and semantics: include/uapi/linux/bpf.h, the list in enum bpf_func_id.
+Numbers and semantics: include/uapi/linux/bpf.h, the list in enum bpf_func_id. Functions of the
+kernel (kfuncs) have no number; they are found by name when a program is loaded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ Result = Literal["i64", "map?", "ring?", "btf"]
 @dataclass(frozen=True, slots=True)
 class Helper:
     """`pure`: two calls in one run of a program give the same. `writes`: it changes memory we see.
+    `kfunc`: the kernel function that it is.
 
     result "btf" points to kernel memory whose type the verifier knows; "map?" is a pointer into a
     map value, "ring?" into a ring record, and either may be null.
@@ -25,6 +27,7 @@ class Helper:
     result: Result = "i64"
     pure: bool = False
     writes: bool = True
+    kfunc: str = ""
 
 
 HELPERS: dict[str, Helper] = {
@@ -72,4 +75,8 @@ HELPERS: dict[str, Helper] = {
     "strncmp": Helper(182, 3, writes=False),
     "map_lookup_percpu_elem": Helper(195, 3, "map?", writes=False),
     "ktime_get_tai_ns": Helper(208, 0, writes=False),
+    # kernel/bpf/bpf_iter.c; the result of next is an address, 0 at the end
+    "iter_num_new": Helper(0, 3, kfunc="bpf_iter_num_new"),
+    "iter_num_next": Helper(0, 1, kfunc="bpf_iter_num_next"),
+    "iter_num_destroy": Helper(0, 1, kfunc="bpf_iter_num_destroy"),
 }

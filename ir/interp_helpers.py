@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from errno import EFAULT
 from typing import TYPE_CHECKING, Any
@@ -130,6 +131,17 @@ def _submit(run: Interpreter, record: Address, flags: int) -> int:
     return 0
 
 
+def _iter_new(run: Interpreter, to: Address, start: int, end: int) -> int:
+    write(to, 0, struct.pack("<ii", start, end))
+    return 0
+
+
+def _iter_next(run: Interpreter, at: Address) -> int:
+    now, end = struct.unpack("<ii", read(at, 0, 8))
+    write(at, 0, struct.pack("<ii", now + 1, end))
+    return int(now < end)
+
+
 def _effect(name: str) -> Callable[..., int]:
     def helper(run: Interpreter, *args: Any) -> int:
         run.machine.effects.append((name, args[-1]))
@@ -180,6 +192,9 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "ringbuf_discard": lambda run, record, flags: 0,
     "ringbuf_query": lambda run, ring, what: (1 << 18) * (what == 1),  # an empty ring
     "strncmp": _strncmp,
+    "iter_num_new": _iter_new,
+    "iter_num_next": _iter_next,
+    "iter_num_destroy": lambda run, at: 0,
     "send_signal": _effect("send_signal"),
     "send_signal_thread": _effect("send_signal_thread"),
     "override_return": _effect("override_return"),

@@ -2,99 +2,96 @@
 
     head(%i): …   latch: jump head(%j)
     →  latch: %c = may_continue; branch %c, head(%j), stop      stop: return 0
+    →  latch: %n = call iter_num_next %s; branch %n ≠ 0, head(%j), drained
+       ways in: call iter_num_new %s, 0, ITERATED   ways out: call iter_num_destroy %s
 
-may_goto (6.9) is what lets such a loop be, once the verifier sees it repeat (see `loop_states`);
-without it, a counter of our own bounds each loop, and the verifier walks it. Cost: linear in loops,
-and that of `loop_states`.
+Both let a loop be, once the verifier sees it repeat (see `loop_states`). may_goto (6.9) is the
+cheaper one, but only the first SURE rounds of a frame are certain: after them the kernel gives it a
+quarter of a second. So it serves where all rounds are known (see `trip_counts`) and few. The
+iterator over numbers (6.4) serves the others: where the rounds are known, a drained one is made
+anew, and where they are not, user space is told. Without either, a counter bounds each loop, and
+the verifier walks it. Cost: blocks times loops, and that of `loop_states`.
 """
 
 from __future__ import annotations
 
+from bpfscript.diagnostics import Diagnostic, ScriptError
 from bpfscript.ir.cfg import Graph, Loop
-from bpfscript.ir.core import Block, Edge, Function, Instr, Module, Value
-from bpfscript.ir.types import I1, I64
+from bpfscript.ir.core import Block, Module
 from bpfscript.target import Target
 
+from .code import Code
+from .loop_ends import ITERATED, LoopEnds
 from .loop_states import hide_entering, hide_living, hide_loaded
+from .trip_counts import TripCounts
 
-ROUNDS = 4096  # of a loop where the kernel has no may_goto
+COUNTED = 4096  # rounds of a loop where the kernel has nothing better
+SURE = 0xFFFF  # rounds in a frame: BPF_MAX_TIMED_LOOPS
+LONGEST = 1 << 32  # rounds: more would keep a processor for minutes
 
 
 def bounded_loops(module: Module, target: Target) -> None:
-    for function in module.functions:
-        if not target.has("may_goto"):
-            _count_all(function)
-            continue
-        if function.entry is None:
+    repeats = target.has("may_goto") or target.has("iter_num")
+    for function in list(module.functions):
+        if function.entry is None and repeats:
             hide_loaded(function, function.blocks)  # a loop of the kernel's, which calls it back
         if loops := Graph(function).loops():
-            hide_living(function, loops)
-            stop = _stop_block()
-            function.blocks.append(stop)
-            for loop in loops:
-                hide_entering(function, loop)
-                hide_loaded(function, [b for b in function.blocks if b in loop.body])
-                _may_continue(function, loop, stop)
+            code, counts = Code(module, target, function), TripCounts(function, loops)
+            if repeats:
+                _repeating(code, loops, counts)
+            else:
+                _counted(code, loops, counts)
 
 
-def _count_all(function: Function) -> None:
-    if loops := Graph(function).loops():
-        stop = _stop_block()
-        function.blocks.append(stop)
-        for loop in loops:
-            _count(function, loop, stop)
+def _repeating(code: Code, loops: list[Loop], counts: TripCounts) -> None:
+    may_goto, iterators = code.target.has("may_goto"), code.target.has("iter_num")
+    known = {loop.header: counts.of(loop) for loop in loops}
+    within = {loop.header: counts.within(loop) for loop in loops}
+    _refuse(within, LONGEST)
+    if not may_goto:
+        _refuse(known, ITERATED)
+    sure = _sure(within) if may_goto else set()
+    function = code.function
+    hide_living(function, loops)
+    for loop in loops:
+        hide_entering(function, loop)
+        hide_loaded(function, [b for b in function.blocks if b in loop.body])
+    ends = LoopEnds(code, loops)
+    for loop in reversed(loops):
+        if loop.header in sure:
+            ends.may_continue(loop, "")
+        elif not iterators:
+            ends.may_continue(loop, "a quarter of a second")
+        elif known[loop.header] is None:
+            ends.iterate(loop, f"{ITERATED} rounds")
+        else:
+            ends.iterate(loop, "")
 
 
-def _stop_block() -> Block:
-    zero = Value(I64)
-    return Block(
-        "stop", [], [Instr("const", attrs={"value": 0}, result=zero), Instr("return", [zero])]
-    )
+def _counted(code: Code, loops: list[Loop], counts: TripCounts) -> None:
+    known = {loop.header: counts.of(loop) for loop in loops}
+    _refuse(known, COUNTED)
+    ends = LoopEnds(code, loops)
+    for loop in reversed(loops):
+        unless = f"{COUNTED} rounds" if known[loop.header] is None else ""
+        ends.count(loop, COUNTED + 1, unless)
 
 
-def _may_continue(function: Function, loop: Loop, stop: Block) -> None:
-    for latch in loop.latches:
-        for edge in latch.terminator.targets:
-            if edge.block is loop.header:
-                go = Value(I1)
-                check = Block(
-                    "again",
-                    [],
-                    [
-                        Instr("may_continue", result=go),
-                        Instr("branch", [go], targets=[Edge(edge.block, edge.args), Edge(stop)]),
-                    ],
-                )
-                function.blocks.insert(function.blocks.index(latch) + 1, check)
-                edge.block, edge.args = check, []
+def _sure(within: dict[Block, int | None]) -> set[Block]:
+    """Headers of the loops whose rounds are few even together."""
+    found, left = set(), SURE
+    for header, rounds in sorted(within.items(), key=lambda item: item[1] or 0):
+        if rounds is not None and rounds <= left:
+            left -= rounds
+            found.add(header)
+    return found
 
 
-def _count(function: Function, loop: Loop, stop: Block) -> None:
-    """A counter as one more parameter of the header."""
-    counter = Value(I64)
-    loop.header.params.append(counter)
-    for block in list(function.blocks):
-        for edge in block.terminator.targets if block.instrs else ():
-            if edge.block is loop.header and block not in loop.latches:
-                zero = Value(I64)
-                block.instrs.insert(-1, Instr("const", attrs={"value": 0}, result=zero))
-                edge.args.append(zero)
-            elif edge.block is loop.header:
-                check = _counter_check(loop.header, edge, counter, stop)
-                function.blocks.insert(function.blocks.index(block) + 1, check)
-                edge.block, edge.args = check, []
-
-
-def _counter_check(header: Block, edge: Edge, counter: Value, stop: Block) -> Block:
-    one, more, limit, below = Value(I64), Value(I64), Value(I64), Value(I1)
-    return Block(
-        "again",
-        [],
-        [
-            Instr("const", attrs={"value": 1}, result=one),
-            Instr("add", [counter, one], result=more),
-            Instr("const", attrs={"value": ROUNDS}, result=limit),
-            Instr("ult", [more, limit], result=below),
-            Instr("branch", [below], targets=[Edge(header, [*edge.args, more]), Edge(stop)]),
-        ],
-    )
+def _refuse(rounds: dict[Block, int | None], limit: int) -> None:
+    faults = [
+        Diagnostic(f"the loop goes round {count} times, at most {limit} are possible", span)
+        for header, count in rounds.items()
+        if count and count > limit and (span := header.terminator.span)
+    ]
+    if faults:
+        raise ScriptError(faults)

@@ -23,6 +23,7 @@ from .initialised import slots_of
 from .values import definitions, operands, replace, use_blocks
 
 BUDGET = 320  # bytes of slots in a chain of calls
+_ON_STACK = ("for_each_map_elem", "iter_num_new", "iter_num_next", "iter_num_destroy")
 SCRATCH_MAX = 32 << 10  # bytes of a per-CPU value (PCPU_MIN_UNIT_SIZE)
 
 
@@ -119,9 +120,10 @@ class _Slots:
         return {slot for instr in taken for slot in self.roots.get(instr.args[0], ())}
 
     def _find_pinned(self) -> None:
-        """A callback's frame must be stack: bpf_for_each_map_elem takes nothing else."""
+        """A callback's frame must be stack: bpf_for_each_map_elem takes nothing else. So must an
+        iterator."""
         for instr in self.function.instructions():
-            if instr.op == "call_function" or instr.attrs.get("helper") == "for_each_map_elem":
+            if instr.op == "call_function" or instr.attrs.get("helper") in _ON_STACK:
                 for arg in instr.args:
                     self.pinned |= self.roots.get(arg, set())
         for slots in self.roots.values():  # what merges with it stays with it

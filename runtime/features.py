@@ -206,6 +206,18 @@ class Features:
         )  # fmt: skip
         return self._accepts(attr)
 
+    def _iter_num(self) -> bool:
+        """Whether programs may call the iterator over numbers, by its number in the BTF."""
+        types = KernelTypes(self.kernel, self.cache)
+        names = ("bpf_iter_num_new", "bpf_iter_num_destroy")
+        new, destroy = (types.function(name) for name in names)
+        if new is None or destroy is None:
+            return False
+        call, at_slot = 0x85, _instruction(0xBF, 0xA1) + _instruction(0x07, 0x01, imm=-8)
+        code = at_slot + _instruction(0xB7, 0x02) + _instruction(0xB7, 0x03)
+        code += _instruction(call, 0x20, imm=new)
+        return self._loads(code + at_slot + _instruction(call, 0x20, imm=destroy) + _RETURN_0)
+
     def _fentry(self) -> bool:
         """Whether a program can be attached to a function that is there for trying."""
         if (function := KernelTypes(self.kernel, self.cache).function("bpf_fentry_test1")) is None:
@@ -229,6 +241,7 @@ class Features:
 _PROBES: dict[str, Callable[[Features], bool]] = {
     "ringbuf": Features._ringbuf,
     "may_goto": lambda features: features._loads(_MAY_GOTO + _RETURN_0),
+    "iter_num": Features._iter_num,
     "uprobe_multi": Features._uprobe_multi,
     "kprobe_multi": Features._kprobe_multi,
     "kprobe_session": lambda features: features._kprobe_multi(AttachType.KPROBE_SESSION),

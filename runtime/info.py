@@ -38,7 +38,8 @@ _PROBES = {
 
 _USES = {
     "ringbuf": ("events", "nothing: it is needed"),
-    "may_goto": ("ends of loops", "loops of a known length, counted"),
+    "may_goto": ("ends of short loops", "iter_num"),
+    "iter_num": ("ends of long loops", "may_goto, for a quarter of a second; or counters"),
     "loop": ("nothing: loops stay loops", "no need"),
     "for_each_map_elem": ("for loops over maps", "nothing: they are refused"),
     "attach_cookie": ("probe in one program for many matches", "a program for each match"),
@@ -78,7 +79,7 @@ def report(version: str, features: Features | None = None, *, stands_in: bool = 
         ("Instruction limit", _limit(features)),
         ("btf", _answer(lambda: os.path.exists(f"{_BTF}/vmlinux"))),
         ("module btf", _answer(lambda: len(os.listdir(_BTF)) > 1)),
-        *has({"ringbuf": "ringbuf", "may_goto": "may_goto"}),
+        *has({name: name for name in ("ringbuf", "may_goto", "iter_num")}),
     ]
     return "\n".join([
         _section("System", [

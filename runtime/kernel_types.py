@@ -18,7 +18,7 @@ from bpfscript.plain import dataclass
 from bpfscript.target import MachineError
 
 from .cache import Cache
-from .errors import AttachError, BpfError
+from .errors import AttachError, BpfError, FeatureMissing
 from .fd import Fd
 from .kernel_btf import BTF, kernel_btf
 from .sys import BtfInfo, Cmd, Kernel, ObjectById, ObjectInfo, ProgInfo, address
@@ -57,6 +57,13 @@ class KernelTypes:
         """Number of a function of the kernel, or None."""
         found = self._btf.find(name, "func") if self._btf else None
         return found.id if found else None
+
+    def kfunc(self, name: str) -> int:
+        """Number of a function that programs call. Raises FeatureMissing."""
+        number = self.function(name)
+        if number is None:
+            raise FeatureMissing(f"kernel function {name}", "a kernel whose BTF lists it")
+        return number
 
     def tie(self, place: Attach) -> Tie:
         """What a program for a place is tied to. Raises AttachError, and BpfError."""

@@ -20,7 +20,7 @@ from .kernel_types import KernelTypes
 from .links import LAST_FIRST, RUN_ONCE, TIED, Attacher, Link, attach_type, groups, release, stop
 from .maps import Map, create_map, sized
 from .process import Child, watch
-from .programs import Loader, no_kfunc, run_once
+from .programs import Loader, run_once
 from .records import Printer, Records
 from .ringbuf import RingBuffer
 from .stream import Drain
@@ -42,7 +42,6 @@ class Session:
     pid, child  the process that the run is about; its end ends the run
     dry_run     attach, then stop
     signals     SIGINT and SIGTERM end the run, SIGUSR1 runs `self` probes; main thread only
-    kfunc       BTF id of a kernel function by name
     warn        takes the line about each probe that `missing_probes = warn` leaves out
     say         takes a line about each thing that is done
     max_overhead  share of all CPU time beyond which the costliest probe is let go; 0: none
@@ -61,7 +60,6 @@ class Session:
         signals: bool = True,
         kernel: Kernel | None = None,
         features: Features | None = None,
-        kfunc: Callable[[str], int] = no_kfunc,
         warn: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
         native: Callable[[], Drain | None] | None = None,
@@ -75,7 +73,7 @@ class Session:
         self.features = features or Features(self.kernel)
         self.maps: dict[str, Map] = {}
         self.records = Records(self.manifest, self.maps, printer, warn, native)
-        self._pid, self._kfunc, self._signals = pid, kfunc, signals
+        self._pid, self._signals = pid, signals
         self._programs: dict[str, Fd] = {}
         self._tied: dict[Attach, Fd] = {}
         self._iterators: list[Fd] = []
@@ -140,30 +138,30 @@ class Session:
                 self._waiter.add(opened.fd.fileno())
         for info in self.manifest.probes:
             self._how[info.program] = attach_type(info, self.features.has)
-        loader = Loader(self.artifact, self.maps, self.kernel, self._kfunc)
-        try:
+        types = KernelTypes(self.kernel, self.features.cache)
+        loader = Loader(self.artifact, self.maps, self.kernel, types.kfunc)
+        with closing(types), closing(loader):
             for program in self.artifact.programs:
                 how = self._how.get(program.name, AttachType.NONE)
                 if how in TIED.values():
-                    self._load_tied(loader, program, how)
+                    self._load_tied(loader, types, program, how)
                 else:
                     loaded = loader.load(program, how)
                     self._programs[program.name] = self._stack.enter_context(loaded)
                 self.say(f"Loaded program {program.name}")
-        finally:
-            loader.close()
 
-    def _load_tied(self, loader: Loader, program: Program, how: AttachType) -> None:
+    def _load_tied(
+        self, loader: Loader, types: KernelTypes, program: Program, how: AttachType
+    ) -> None:
         """Load a program once for each of its places; those that refuse it are left out."""
         info = next(info for info in self.manifest.probes if info.program == program.name)
         refused: KernelError | None = None
-        with closing(KernelTypes(self.kernel, self.features.cache)) as types:
-            for place in info.attachments:
-                try:
-                    loaded = loader.load(program, how, types.tie(place))
-                    self._tied[place] = self._stack.enter_context(loaded)
-                except KernelError as error:
-                    refused = error
+        for place in info.attachments:
+            try:
+                loaded = loader.load(program, how, types.tie(place))
+                self._tied[place] = self._stack.enter_context(loaded)
+            except KernelError as error:
+                refused = error
         if refused and not any(place in self._tied for place in info.attachments):
             raise refused
 

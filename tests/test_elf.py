@@ -15,7 +15,7 @@ from bpfscript import codec
 from bpfscript.backends import elf, object_file
 from bpfscript.backends.assemble import symbols
 from bpfscript.codec import ObjectError
-from bpfscript.manifest import Artifact, CodeFunction, Manifest, MapDef, MapType, Relocation
+from bpfscript.manifest import Artifact, CodeFunction, Manifest, MapDef, MapType
 
 MAPS = """\
 map name="@x" kind=HASH key=Int(32, False) value=Int(64, True) \
@@ -131,10 +131,16 @@ def test_a_map_used_in_both_ways_has_no_object(artifact: Artifact) -> None:
         elf.write(compile_text(text))
 
 
-def test_kernel_functions_have_no_object(artifact: Artifact) -> None:
-    function = CodeFunction("k", bytes(8), (Relocation(0, "kfunc", "bpf_x"),))
-    with pytest.raises(ObjectError, match="kfunc"):
-        elf.write(Artifact([], {"k": function}, Manifest()))
+def test_kernel_functions_are_found_by_name_again() -> None:
+    text = program(
+        "start:\n  %1 = slot {size=8} : ptr<stack>\n  %2 = const {value=0} : i32\n"
+        '  %3 = call %1, %2, %2 {helper="iter_num_new"} : i64\n'
+        '  %4 = call %1 {helper="iter_num_destroy"} : i64\n  return %3\n'
+    )
+    artifact = elf.read(elf.write(compile_text(text)))
+    (function,) = artifact.functions.values()
+    named = [(r.kind, r.name) for r in function.relocations]
+    assert named == [("kfunc", "bpf_iter_num_new"), ("kfunc", "bpf_iter_num_destroy")]
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow])

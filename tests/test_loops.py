@@ -1,0 +1,68 @@
+"""Loops run to their end on the kernel, or say that they do not."""
+
+from __future__ import annotations
+
+import pytest
+from script_support import compiled
+
+import bpfscript
+from bpfscript.diagnostics import ScriptError
+
+COUNTS = {
+    # bodies that take longer than may_goto gives in all
+    "for ($i : 0..1000000) { $n++; @[$n % 100] = count(); }": 1_000_000,
+    "for ($i : 0..20000000) { $n++; }": 20_000_000,
+    "for ($i : 3..65538) { $n++; }": 65_535,
+    "for ($i : 0..2000) { for ($j : 0..1000) { $n++; } }": 2_000_000,
+    "for ($i : 0..20) { for ($j : 0..1000) { $n++; } }": 20_000,
+    "for ($i : 0..3000000) { $n++; if ($i == 2500000) { break; } }": 2_500_001,
+    "for ($i : 0..3000000) { if ($i % 3 == 0) { continue; } $n++; }": 2_000_000,
+    "for ($i : 0..2000) { for ($j : 0..1000) { $n++; if ($j == 99) { break; } } }": 200_000,
+    "while ($n < 10000000) { $n++; }": 10_000_000,
+    "$to = (uint64)9000000 + rand % 1; while ($n < $to) { $n += 2; }": 9_000_000,
+    "while (1) { $n++; if ($n == 700000) { break; } }": 700_000,
+    "while ($n < 900000) { $j = 0; while ($j < 1000) { $j++; $n++; } }": 900_000,
+    "@m[1] = 1; @m[2] = 2; for ($kv : @m) { for ($i : 0..300000) { $n++; } }": 600_000,
+    'while ($n < 300000) { $n++; if (strcontains(str($n), "no")) { break; } }': 300_000,
+}
+
+
+def run(text: str) -> list[bpfscript.Event]:
+    with bpfscript.trace(text) as session:
+        assert session.wait(60)
+        return list(session.events())
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("loop", COUNTS)
+def test_rounds(loop: str) -> None:
+    shown = run(f"begin {{ $n = (uint64)0; {loop} print($n); exit(); }}")
+    assert [event.args[0] for event in shown] == [COUNTS[loop]]
+
+
+@pytest.mark.kernel
+def test_return_leaves_all_loops() -> None:
+    loops = "while ($n < 1000000) { $j = 0; while ($j < 1000) { $j++; $n++; %s } }"
+    leave = "if ($n == 600600) { print($j); exit(); return; }"
+    shown = run("begin { $n = 0; " + loops % leave + " print(-1); }")
+    assert [event.args[0] for event in shown] == [600]
+
+
+@pytest.mark.kernel
+def test_a_loop_that_does_not_end_is_told_of() -> None:
+    shown = run(
+        "begin { while (1) { @n++; } @after = 1; } end { print((@n, @after)); } i:ms:1 { exit(); }"
+    )
+    assert [event.kind for event in shown] == ["runtime_error", "print"]
+    assert shown[0].text.startswith("Loop stopped after 8388608 rounds.")
+    assert shown[1].args[0] == (1 + (1 << 23), 0)
+
+
+def test_loops_of_minutes_are_refused() -> None:
+    for loop in (
+        "for ($i : 0..5000000000) { }",
+        "for ($i : 0..100000) { for ($j : 0..100000) { } }",
+    ):
+        with pytest.raises(ScriptError, match="goes round") as caught:
+            compiled(f"begin {{ {loop} }}")
+        assert "t.bt:1:" in caught.value.diagnostics[0].span.place
