@@ -46,6 +46,7 @@ class BtfType(NamedTuple):
     offset: int  # of what follows the record
     vlen: int
     flag: bool
+    of: Btf  # what its record is in: of a module's types, most are the kernel's
 
 
 class Btf:
@@ -53,9 +54,17 @@ class Btf:
 
     data: bytes, or what reads alike: a mapping of the file.
     index: gives the index of a type section, when it is first needed.
+    base: what a split BTF, such as a module's, goes on from: its types and its strings come first.
+    module: whose types these are; "": the kernel's.
     """
 
-    def __init__(self, data: bytes, index: Callable[[memoryview], Index] = Index.build) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        index: Callable[[memoryview], Index] = Index.build,
+        base: Btf | None = None,
+        module: str = "",
+    ) -> None:
         try:
             magic, _, _, header, type_off, type_len, str_off, str_len = _HEADER.unpack_from(data)
         except struct.error as error:
@@ -63,10 +72,12 @@ class Btf:
         if magic != _MAGIC:
             raise BtfError("no BTF magic number")
         self._data, self._make_index = data, index
+        self.base, self.module = base, module
         self._types = header + type_off
         self._types_end = self._types + type_len
         self._strings = header + str_off
         self._strings_end = self._strings + str_len
+        self._first_string = base.strings_end if base else 0
         if max(self._types_end, self._strings_end) > len(data) or type_len % 4:
             raise BtfError("BTF sections reach beyond its end")
 
@@ -75,32 +86,49 @@ class Btf:
         return bytes(self._data)
 
     def __len__(self) -> int:
-        """The number of types, void not counted."""
-        return len(self._index.places)
+        """The number of types, those of the base among them, void not counted."""
+        return self._first + len(self._index.places)
+
+    @cached_property
+    def _first(self) -> int:
+        """How many types the base has."""
+        return len(self.base) if self.base else 0
+
+    @property
+    def strings_end(self) -> int:
+        """The first offset of a string that is beyond these."""
+        length: int = self._strings_end - self._strings
+        return self._first_string + length
 
     def find(self, name: str, *kinds: Kind) -> BtfType | None:
-        """The first type of that name and one of the kinds."""
+        """The first type of that name and one of the kinds; of the base, if none is here."""
+        return self.own(name, *kinds) or (self.base.find(name, *kinds) if self.base else None)
+
+    def own(self, name: str, *kinds: Kind) -> BtfType | None:
+        """The same, the base left aside."""
         for offset in self._named(name):
-            for number in self._index.named(offset):
-                if (type := self.type(number)).kind in kinds:
+            for index in self._index.named(offset):
+                if (type := self.type(self._first + index)).kind in kinds:
                     return type
         return None
 
     def type(self, number: int) -> BtfType:
         """A type by its number; 0 is void."""
         if number == 0:
-            return BtfType(0, "void", "", 0, 0, 0, 0, False)
+            return BtfType(0, "void", "", 0, 0, 0, 0, False, self)
+        if self.base and number <= self._first:
+            return self.base.type(number)
         places = self._index.places
-        if not 0 < number <= len(places):
+        if not 0 < number <= self._first + len(places):
             raise BtfError(f"there is no BTF type {number}")
-        at = self._types + 4 * places[number - 1]
+        at = self._types + 4 * places[number - self._first - 1]
         name, info, size = _RECORD.unpack_from(self._data, at)
         which = info >> 24 & 31
         kind: Kind = KINDS[which] if which < len(KINDS) else "void"
         sized = kind in _SIZED
         return BtfType(
             number, kind, self.string(name), size if sized else 0, 0 if sized else size,
-            at + _RECORD.size, info & 0xFFFF, bool(info >> 31),
+            at + _RECORD.size, info & 0xFFFF, bool(info >> 31), self,
         )  # fmt: skip
 
     def members(self, type: BtfType) -> list[BtfMember]:
@@ -127,10 +155,10 @@ class Btf:
         return found
 
     def enumerator(self, name: str) -> tuple[int, BtfType] | None:
-        """(value, its enum) of a constant; of several, that of the first enum."""
+        """(value, its enum) of a constant; of several, that of the first enum here."""
         for offset in self._named(name):
             for place in self._places(offset):
-                type = self.type(self._index.at(place))
+                type = self.type(self._first + self._index.at(place))
                 if type.kind in ("enum", "enum64"):
                     value = self.enumerators(type).get(name)
                     if value is not None:
@@ -143,12 +171,12 @@ class Btf:
 
     def array(self, type: BtfType) -> tuple[int, int]:
         """(element type, number of elements) of an array."""
-        element, _, count = struct.unpack_from("<III", self._data, type.offset)
+        element, _, count = struct.unpack_from("<III", type.of._data, type.offset)
         return element, count
 
     def integer(self, type: BtfType) -> tuple[int, bool, bool]:
         """(bits, signed, is a bool) of an int."""
-        (word,) = struct.unpack_from("<I", self._data, type.offset)
+        (word,) = struct.unpack_from("<I", type.of._data, type.offset)
         encoding = word >> 24 & 0xF
         return word & 0xFF, bool(encoding & 1), bool(encoding & 4)
 
@@ -160,14 +188,16 @@ class Btf:
         return next((m.bit_offset // 8 for m in self.members(type) if m.name == member), None)
 
     def all(self, *kinds: Kind) -> Iterator[BtfType]:
-        """Every type of the kinds, in order."""
+        """Every type of the kinds, in order. Those of the base are left out."""
         wanted = [KINDS.index(kind) for kind in kinds]
-        for number, place in enumerate(self._index.places, 1):
+        for number, place in enumerate(self._index.places, self._first + 1):
             if self._words[place + 1] >> 24 & 31 in wanted:
                 yield self.type(number)
 
     def string(self, offset: int) -> str:
-        start = self._strings + offset
+        if self.base and offset < self._first_string:
+            return self.base.string(offset)
+        start = self._strings + offset - self._first_string
         end = self._data.find(b"\0", start, self._strings_end)
         if offset < 0 or end < 0:
             raise BtfError(f"BTF string {offset} is beyond the end")
@@ -175,10 +205,14 @@ class Btf:
 
     def _named(self, name: str) -> Iterator[int]:
         """Offsets of the string."""
+        if self.base:
+            yield from self.base._named(name)
         wanted = b"\0" + name.encode("utf-8", "surrogateescape") + b"\0"
         at = self._data.find(wanted, self._strings, self._strings_end)
+        if self.base and self._data[self._strings : self._strings + len(wanted) - 1] == wanted[1:]:
+            yield self._first_string  # no NUL comes before the strings of a split BTF
         while name and at >= 0:
-            yield at + 1 - self._strings
+            yield at + 1 - self._strings + self._first_string
             at = self._data.find(wanted, at + 1, self._strings_end)
 
     def _places(self, word: int) -> Iterator[int]:
@@ -200,7 +234,7 @@ class Btf:
         return self._make_index(self._words)
 
     def _parts(self, type: BtfType, format: str) -> Iterator[tuple[int, ...]]:
-        size = struct.calcsize(format) * type.vlen
-        if type.offset + size > self._types_end:
+        size, of = struct.calcsize(format) * type.vlen, type.of
+        if type.offset + size > of._types_end:
             raise BtfError(f"{type.name} reaches beyond the BTF types")
-        return struct.iter_unpack(format, self._data[type.offset : type.offset + size])
+        return struct.iter_unpack(format, of._data[type.offset : type.offset + size])

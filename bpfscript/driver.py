@@ -6,6 +6,7 @@ The only module that sees them all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Diagnostic, Source
@@ -97,9 +98,9 @@ def compile(
 
 def _bound_to(checked: Checked, target: Target) -> tuple[int, ...]:
     """The kernel's release, if the script reads structs as that kernel lays them out."""
-    tags = [name.partition(" ")[2] for name in checked.structs]
-    btf = target.btf if tags else None
-    known = btf and any(btf.find(tag, "struct", "union") for tag in tags if tag)
+    tags = [name.partition(" ")[2].partition(" {")[0] for name in checked.structs]
+    btfs = chain([target.btf], map(target.module_btf, target.modules)) if tags else ()
+    known = any(btf.own(tag, "struct", "union") for btf in btfs if btf for tag in tags if tag)
     return target.release if known else ()
 
 

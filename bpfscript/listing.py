@@ -10,8 +10,9 @@ A pattern is looked up as an attach point is, except where attach points take no
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 
-from bpfscript.btf import Kind
+from bpfscript.btf import Btf, BtfType, Kind
 from bpfscript.c_text import definition, members, parameters, result
 from bpfscript.diagnostics import Reporter, Source, Span
 from bpfscript.frontend import (
@@ -34,6 +35,8 @@ from bpfscript.frontend.probes import (
 )
 from bpfscript.frontend.resolve import points
 from bpfscript.frontend.resolve_base import Match, Point, Search
+from bpfscript.frontend.resolve_kernel import KERNEL
+from bpfscript.frontend.resolve_trampoline import ITERATOR, typed_functions
 from bpfscript.frontend.typed import Limits, Options
 from bpfscript.target import MachineError, Target, matches
 
@@ -62,7 +65,7 @@ _COUNTED = {
 
 _TYPED = ("kprobe", "kretprobe", "fentry", "fexit", "rawtracepoint", "iter")  # by the kernel's BTF
 _SILENT = ("begin", "end", "self")  # of a script, not worth a line
-_ITERATOR, _NOT_ITERATOR = "bpf_iter__", "__safe_trusted"
+_NOT_ITERATOR = "__safe_trusted"  # what ends the name of a struct that is none
 _TYPES: dict[str, tuple[Kind, ...]] = {
     "struct": ("struct",),
     "union": ("union",),
@@ -165,28 +168,33 @@ class Listing:
         return len(point.parts) in point.kind.parts or (point.kind.listed == "user" and alone)
 
     def _trampolines(self, point: Point) -> Iterator[str]:
-        """fentry and fexit: traceable functions with a type. Modules have theirs elsewhere."""
+        """fentry and fexit: traceable functions with a type."""
         *modules, function = point.parts
-        btf, module = self._target.btf, modules[0] if modules else "*"
-        if not btf or not self._target.has("fentry") or not matches(module, "vmlinux"):
+        if not self._target.btf or not self._target.has("fentry"):
             return
-        named = [name for owner, name in self._target.kernel_functions(function) if not owner]
-        if "*" in function:
-            typed = {type.name for type in btf.all("func")}
-            named = [name for name in named if name in typed]
-        for name in named:
-            if "*" in function or btf.find(name, "func"):
-                yield f"{point.kind.name}:vmlinux:{name}"
+        module = modules[0] if modules else "*"
+        known = self._target.kernel_functions(function)
+        known = [row for row in known if matches(module, row[0] or KERNEL)]
+        for owner, name in typed_functions(self._target, known, whole="*" in function):
+            yield f"{point.kind.name}:{owner or KERNEL}:{name}"
 
     def _iterators(self, point: Point) -> Iterator[str]:
-        btf = self._target.btf
-        if not btf or not self._target.has("iter"):
+        if not self._target.btf or not self._target.has("iter"):
             return
-        for type in btf.all("struct"):
-            name = type.name.removeprefix(_ITERATOR)
+        for type in self._all("struct"):
+            name = type.name.removeprefix(ITERATOR)
             listed = name != type.name and not name.endswith(_NOT_ITERATOR)
             if listed and matches(point.parts[0], name):
                 yield f"iter:{name}"
+
+    def _all(self, *kinds: Kind) -> Iterator[BtfType]:
+        """The types of the kernel and of its modules."""
+        for module in (KERNEL, *self._target.modules):
+            if btf := self._btf(module):
+                yield from btf.all(*kinds)
+
+    def _btf(self, module: str) -> Btf | None:
+        return self._target.btf if module == KERNEL else self._target.module_btf(module)
 
     def _declarations(self, path: str, function: str) -> list[str]:
         """Parameters of a program's function, by its debug information."""
@@ -204,12 +212,16 @@ class Listing:
             raise MachineError("this kernel has no BTF: its types are not known")
         kinds = _TYPES[keyword]
         if "*" in pattern:
-            named = {t.name: t for t in btf.all(*kinds) if t.name and matches(pattern, t.name)}
+            found = [t for t in self._all(*kinds) if t.name and matches(pattern, t.name)]
         else:
-            exact = btf.find(pattern, *kinds)
-            named = {pattern: exact} if exact else {}
-        for name, type in sorted(named.items()):
-            yield f"vmlinux: {definition(btf, type)};\n" if verbose else f"{keyword} {name}"
+            btfs = map(self._btf, (KERNEL, *self._target.modules))
+            found = [t for btf in btfs if btf and (t := btf.own(pattern, *kinds))]
+        named = {(t.name, t.of.module): t for t in reversed(found)}
+        if not verbose:
+            yield from (f"{keyword} {name}" for name in sorted({name for name, _ in named}))
+            return
+        for (_, module), type in sorted(named.items(), key=itemgetter(0)):
+            yield f"{module or KERNEL}: {definition(type.of, type)};\n"
 
     def _contents(self, name: str) -> list[str]:
         """What a probe's body may read of its event, as C text."""
@@ -218,12 +230,13 @@ class Listing:
             return _fields(self._target.tracepoint_format(*parts) or "")
         if kind in ("uprobe", "uretprobe"):
             return self._declarations(parts[0], parts[-1]) if kind == "uprobe" else []
-        btf = self._target.btf
+        btf = self._btf(parts[0]) if len(parts) > 1 else self._target.btf
         if btf is None or kind not in _TYPED:
             return []
         if kind == "iter":
-            context = btf.find(f"{_ITERATOR}{parts[0]}", "struct")
-            return [f"{type} {member}" for type, member in members(btf, context)] if context else []
+            context = next((t for t in self._all("struct") if t.name == ITERATOR + parts[0]), None)
+            found = members(context.of, context) if context else []
+            return [f"{type} {member}" for type, member in found]
         if kind == "rawtracepoint":  # the first parameter is the tracer's own
             given = parameters(btf, f"__traceiter_{parts[-1]}")[1:]
             return [f"{type} {parameter}" for type, parameter in given]

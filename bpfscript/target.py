@@ -6,7 +6,7 @@ this kernel, lazily; `RecordedTarget` from memory, for tests and for machines th
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol
 
@@ -97,6 +97,13 @@ class Target(Protocol):
     def btf(self) -> Btf | None:
         """Types of the kernel, or None where it has none."""
 
+    @property
+    def modules(self) -> Sequence[str]:
+        """Names of the kernel's modules that have types of their own, sorted."""
+
+    def module_btf(self, module: str) -> Btf | None:
+        """Types of a module, which go on from the kernel's; None if it has none."""
+
     def has(self, feature: str) -> bool:
         """Whether the kernel has `feature`, one of `FEATURES`."""
 
@@ -110,8 +117,8 @@ class Target(Protocol):
     def tracepoint_format(self, category: str, event: str) -> str | None:
         """Text of the event's `format` file, or None if there is no such tracepoint."""
 
-    def raw_tracepoints(self, event: str) -> list[str]:
-        """Raw tracepoints whose name matches the pattern, sorted."""
+    def raw_tracepoints(self, event: str) -> list[tuple[str, str]]:
+        """(module, name) of matching raw tracepoints, sorted; module "" is vmlinux."""
 
     def kernel_functions(self, pattern: str) -> list[tuple[str, str]]:
         """(module, name) of matching traceable kernel functions, sorted; module "" is vmlinux."""
@@ -191,6 +198,7 @@ class RecordedTarget:
     cpus: int = 2
     pid_namespace: tuple[int, int] | None = None
     btf: Btf | None = None
+    module_types: dict[str, Btf] = field(default_factory=dict)
     features: frozenset[str] = frozenset(FEATURES)
     formats: dict[tuple[str, str], str] = field(default_factory=dict)  # (category, event) -> format
     raw_events: tuple[str, ...] = ("sched_switch", "sys_enter", "sys_exit")
@@ -206,6 +214,13 @@ class RecordedTarget:
     debug: dict[str, DebugInfo] = field(default_factory=dict)
     demangled: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def modules(self) -> list[str]:
+        return sorted(self.module_types)
+
+    def module_btf(self, module: str) -> Btf | None:
+        return self.module_types.get(module)
+
     def has(self, feature: str) -> bool:
         return feature in self.features
 
@@ -215,8 +230,8 @@ class RecordedTarget:
     def tracepoint_format(self, category: str, event: str) -> str | None:
         return self.formats.get((category, event))
 
-    def raw_tracepoints(self, event: str) -> list[str]:
-        return sorted(n for n in self.raw_events if matches(event, n))
+    def raw_tracepoints(self, event: str) -> list[tuple[str, str]]:
+        return [("", name) for name in sorted(self.raw_events) if matches(event, name)]
 
     def kernel_functions(self, pattern: str) -> list[tuple[str, str]]:
         return sorted(f for f in self.functions if matches(pattern, f[1]))

@@ -37,8 +37,9 @@ def check(
     limits = configuration.limits
     program = _without_macros(_with_imports(program, options, report), report)
     known = CTypes(
-        lambda: target.btf, program.c_definitions, options.include_dirs, options.include_files
-    )
+        lambda: target.btf, program.c_definitions, options.include_dirs, options.include_files,
+        lambda: filter(None, map(target.module_btf, target.modules)),
+    )  # fmt: skip
     if program.c_definitions or options.include_files:
         program = expand_c_macros(program, names or known)
     instances = resolve(program, target, options, limits, report, known)

@@ -120,7 +120,7 @@ class Builtins(Types):
             self.error(node.span, "Use args instead of ctx in tracepoint")
             return None
         if self.kind.name == "iter" and self._outside_loop(node):
-            name = f"bpf_iter__{self.instance.attachments[0].target}"
+            name = f"bpf_iter__{self.instance.attachments[0].target.rpartition(':')[2]}"
             return Pointer(self.names.named("struct", name) or Struct(name, 0), "kernel")
         if not self.kind.ctx:
             name = self.kind.name

@@ -1,12 +1,17 @@
-"""C types by name: the script's own, then the kernel's BTF, then what every C program knows."""
+"""C types by name: the script's own, then what every C program knows, then the kernel's and its
+modules' from BTF.
+
+Within a script every struct and enum has a name of its own. That of a module is put behind a name
+that the kernel has, too: `struct file {nfs}`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from bpfscript.btf import Btf, BtfType
+from bpfscript.btf import Btf, BtfType, Kind
 from bpfscript.types import (
     BOOL,
     INT8,
@@ -56,7 +61,8 @@ _SUGARED = ("typedef", "const", "volatile", "restrict", "type_tag", "var")
 class CTypes:
     """Types, fields, enum constants and macros that a script may name.
 
-    `btf` is called, once, when a name is neither the script's nor basic.
+    `btf` is called, once, when a name is neither the script's nor basic, `modules` when it is not
+    the kernel's either.
     """
 
     def __init__(
@@ -65,10 +71,11 @@ class CTypes:
         definitions: Sequence[nodes.CDefinition] = (),
         include_dirs: Sequence[str] = (),
         include_files: Sequence[str] = (),
+        modules: Callable[[], Iterable[Btf]] = tuple,
     ) -> None:
-        self._btf_of = btf
+        self._btf_of, self._modules = btf, modules
         self._given = (tuple(definitions), tuple(include_dirs), tuple(include_files))
-        self._anonymous: dict[str, BtfType] = {}
+        self._records: dict[str, BtfType] = {}  # of those that BTF does not know by their name here
         self.programs: dict[str, ProgramTypes] = {}  # by path
 
     @cached_property
@@ -86,17 +93,17 @@ class CTypes:
 
     def named(self, keyword: str | None, name: str) -> Type | None:
         """`struct task_struct`, `enum e`, `uint64_t`: the type, or None if nobody knows it."""
-        if (known := self.general(keyword, name)) or self._btf is None:
+        if known := self.general(keyword, name):
             return known
         if keyword == "enum":
-            record = self._btf.find(name, "enum", "enum64")
+            record = self._find(name, "enum", "enum64")
         elif keyword in ("struct", "union"):
-            record = self._btf.find(name, "struct" if keyword == "struct" else "union")
+            record = self._find(name, "struct" if keyword == "struct" else "union")
         else:
-            record = self._btf.find(name, "typedef", "int") or self._btf.find(
+            record = self._find(name, "typedef", "int") or self._find(
                 name, "struct", "union", "enum", "enum64"
             )
-        return self._type(record) if record else None
+        return self.of(record) if record else None
 
     def general(self, keyword: str | None, name: str) -> Type | None:
         """A type that is the script's, or every C program's."""
@@ -125,10 +132,11 @@ class CTypes:
         """(value, name of its enum) of an enum constant."""
         if self._own and (found := self._own.enum_constant(name)):
             return found
-        if self._btf is None or (constant := self._btf.enumerator(name)) is None:
-            return None
-        value, record = constant
-        return value, self._enum_name(record)
+        for btf in self._btfs():
+            if constant := btf.enumerator(name):
+                value, record = constant
+                return value, self._enum_name(record)
+        return None
 
     def enum(self, name: str) -> dict[int, str] | None:
         """value → name of an enum."""
@@ -137,12 +145,10 @@ class CTypes:
         for program in self.programs.values():
             if found := program.own_enum(name):
                 return found
-        if self._btf is None:
-            return None
-        record = self._anonymous.get(f"enum {name}") or self._btf.find(name, "enum", "enum64")
+        record = self._records.get(f"enum {name}") or self._find(name, "enum", "enum64")
         if record is None:
             return None
-        return {value: n for n, value in self._btf.enumerators(record).items()}
+        return {value: n for n, value in record.of.enumerators(record).items()}
 
     def macro(self, name: str) -> str | None:
         """Text of an object-like #define of the script."""
@@ -150,30 +156,40 @@ class CTypes:
 
     # BTF
 
+    def _btfs(self) -> Iterator[Btf]:
+        if self._btf:
+            yield self._btf
+            yield from self._modules()
+
+    def _find(self, name: str, *kinds: Kind) -> BtfType | None:
+        return next(filter(None, (btf.own(name, *kinds) for btf in self._btfs())), None)
+
     def _enum_name(self, record: BtfType) -> str:
-        """Its name, or one made of its place that no script can write."""
-        if record.name:
-            return record.name
-        name = f"{{#{record.id}}}"
-        self._anonymous[f"enum {name}"] = record
+        return self._name("enum", record).removeprefix("enum ")
+
+    def _name(self, keyword: Kind, record: BtfType) -> str:
+        """Its name in the script; one that no script can write, if it has none to itself."""
+        of, name = record.of, f"{keyword} {record.name}"
+        if not record.name:
+            name = f"{keyword} {{{of.module}#{record.id}}}"
+        elif of.base and of.base.find(record.name, record.kind):
+            name = f"{name} {{{of.module}}}"
+        else:
+            return name
+        self._records[name] = record
         return name
 
     def _record(self, struct: Struct) -> BtfType | None:
-        if struct.name in self._anonymous:
-            return self._anonymous[struct.name]
+        if struct.name in self._records:
+            return self._records[struct.name]
         keyword, _, name = struct.name.partition(" ")
-        if self._btf is None or not name:
+        if not name:
             return None
-        return self._btf.find(name, "struct" if keyword == "struct" else "union")
+        return self._find(name, "struct" if keyword == "struct" else "union")
 
-    def by_number(self, number: int) -> Type:
-        """The BTF type of a number, as a type of the language."""
-        assert self._btf
-        return self._type(self._btf.type(number))
-
-    def _type(self, record: BtfType, depth: int = 0) -> Type:
-        btf = self._btf
-        assert btf
+    def of(self, record: BtfType, depth: int = 0) -> Type:
+        """A type of BTF as one of the language."""
+        btf = record.of
         if depth > 64:  # a damaged BTF may refer in circles
             return Unsupported(0)
         match record.kind:
@@ -186,7 +202,7 @@ class CTypes:
                 return Int(8 * record.size, signed or record.name == "char")
             case "ptr":
                 to = btf.type(record.to)
-                return Pointer(self._type(to, depth + 1))
+                return Pointer(self.of(to, depth + 1))
             case "array":
                 return self._array(record, depth)
             case "struct" | "union":
@@ -198,27 +214,21 @@ class CTypes:
             case "float":
                 return Unsupported(record.size)
             case kind if kind in _SUGARED:
-                return self._type(btf.type(record.to), depth + 1)
+                return self.of(btf.type(record.to), depth + 1)
         return VOID
 
     def _array(self, record: BtfType, depth: int) -> Type:
-        assert self._btf
-        element, count = self._btf.array(record)
-        of = self._type(self._btf.type(element), depth + 1)
+        element, count = record.of.array(record)
+        of = self.of(record.of.type(element), depth + 1)
         return String(count) if of == INT8 and count else Array(of, count)
 
     def _struct(self, record: BtfType) -> Struct:
-        name = f"{record.kind} {record.name}"
-        if not record.name:
-            name = f"{record.kind} {{#{record.id}}}"
-            self._anonymous[name] = record
-        return Struct(name, record.size, 8)
+        return Struct(self._name(record.kind, record), record.size, 8)
 
     def _fields(self, record: BtfType, base: int = 0) -> Iterator[Field]:
-        assert self._btf
-        for member in self._btf.members(record):
+        for member in record.of.members(record):
             at = base + member.bit_offset
-            type = self.by_number(member.type)
+            type = self.of(record.of.type(member.type))
             if not member.name and isinstance(type, Struct):
                 inner = self._record(type)
                 if inner:

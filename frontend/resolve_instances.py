@@ -21,6 +21,7 @@ from . import nodes
 from .builtins import argument_number
 from .formats import EXIT_FIELDS, FormatField, fields, record_arguments, syscall_arguments
 from .resolve_base import Match, Search
+from .resolve_kernel import KERNEL
 from .typed import Argument, Instance
 
 if TYPE_CHECKING:
@@ -217,7 +218,8 @@ class Instances:
 
     def _raw_arguments(self, match: Match) -> dict[str, Argument] | None:
         """Parameters of what calls the tracepoint's programs; the first is the kernel's own."""
-        btf = self._btf
+        target = self.search.target
+        btf = target.module_btf(match.event[0]) if match.event[0] else self._btf
         if btf is None:
             message = "rawtracepoints require kernel BTF. Try using a 'tracepoint' instead."
             self.search.error(match.point, message)
@@ -227,7 +229,7 @@ class Instances:
             return None
         parameters = btf.parameters(btf.type(function.to))[1:]
         return {
-            name: Argument(name, self.ctypes.by_number(type), "raw", i)
+            name: Argument(name, self.ctypes.of(btf.type(type)), "raw", i)
             for i, (name, type) in enumerate(parameters)
             if self.uses.whole or name in self.uses.fields
         }
@@ -235,27 +237,29 @@ class Instances:
     def _prototype(self, match: Match) -> BtfType | None:
         """Type of the kernel function that a trampoline is of."""
         kind, (module, _, name) = match.point.kind.name, match.attach.target.rpartition(":")
-        if kind not in ("fentry", "fexit") or module.startswith("bpf:") or self._btf is None:
+        if kind not in ("fentry", "fexit") or module.startswith("bpf:"):
             return None
-        function = self._btf.find(name, "func")
-        return self._btf.type(function.to) if function else None
+        target = self.search.target
+        btf = self._btf if module in ("", KERNEL) else target.module_btf(module)
+        function = btf.own(name, "func") if btf else None
+        return function.of.type(function.to) if function else None
 
     def _result(self, match: Match) -> Type | None:
         prototype = self._prototype(match)
-        return self.ctypes.by_number(prototype.to) if prototype else None
+        return self.ctypes.of(prototype.of.type(prototype.to)) if prototype else None
 
     def _function_arguments(self, match: Match) -> dict[str, Argument] | None:
         """Parameters of a kernel function; one that is a struct takes a register or two."""
         prototype, at = self._prototype(match), 0
-        if prototype is None or self._btf is None:
+        if prototype is None:
             return None
         if match.attach.kind == "kretprobe":
             message = "args cannot be had at the end of a function without fexit"
             self.search.error(match.point, message)
             return {}
         found = {}
-        for name, number in self._btf.parameters(prototype):
-            type = self.ctypes.by_number(number)
+        for name, number in prototype.of.parameters(prototype):
+            type = self.ctypes.of(prototype.of.type(number))
             if self.uses.whole or name in self.uses.fields:
                 source = "registers" if isinstance(type, Struct) else "raw"
                 found[name] = Argument(name, type, source, at)

@@ -29,15 +29,14 @@ def tracepoint(point: Point, search: Search) -> list[Match]:
 
 
 def rawtracepoint(point: Point, search: Search) -> list[Match]:
-    """All raw tracepoints count as the kernel's own, `vmlinux`."""
+    """`[module:]event`. Those that no BTF knows count as the kernel's own, `vmlinux`."""
     *module, event = point.parts
     if not event:
         return search.error(point, "rawtracepoint should be attached to a function")
-    if module and not matches(module[0], KERNEL):
-        return search.none(point, ":".join(point.parts))
     found = [
-        Match(point, point.attach(point.name(KERNEL, name), target=name), ("", name))
-        for name in search.target.raw_tracepoints(event)
+        Match(point, point.attach(point.name(owner or KERNEL, name), target=name), (owner, name))
+        for owner, name in search.target.raw_tracepoints(event)
+        if not module or matches(module[0], owner or KERNEL)
     ]
     return found or search.none(point, ":".join(point.parts))
 

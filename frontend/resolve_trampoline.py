@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from bpfscript.target import matches
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+
+from bpfscript.target import Target, matches
 
 from .resolve_base import Match, Point, Search, near
 from .resolve_kernel import KERNEL, visible
@@ -31,23 +35,44 @@ def trampoline(point: Point, search: Search) -> list[Match]:
     known = search.target.kernel_functions(function)
     if modules:
         known = [row for row in known if matches(modules[0], row[0] or KERNEL)]
-    if "*" in function:
-        typed = {type.name for type in btf.all("func")}
-        known = [row for row in known if row[1] in typed and visible(row[1])]
-    found = [
-        _match(point, runs_as, name)
-        for owner, name in known
-        if not owner and ("*" in function or btf.find(name, "func"))
-    ]
-    if found:
-        return found
+    typed = typed_functions(search.target, known, whole="*" in function)
+    if not modules and "*" not in function and len({owner for owner, _ in typed}) > 1:
+        message = (
+            f"ambiguous attach point, please specify module containing the function '{function}'"
+        )
+        return search.error(point, message, _modules(typed))
+    if typed:
+        return [_match(point, runs_as, owner, name) for owner, name in dict.fromkeys(typed)]
     names = (name for _, name in search.target.kernel_functions("*")) if "*" not in what else ()
     return search.none(point, what, near(function, names))
 
 
-def _match(point: Point, runs_as: str, function: str) -> Match:
-    name, whole = point.name(KERNEL, function), runs_as == point.kind.name
-    target = f"{KERNEL}:{function}" if whole else function
+def typed_functions(
+    target: Target, known: Sequence[tuple[str, str]], *, whole: bool
+) -> list[tuple[str, str]]:
+    """Those (module, name) whose type is known. whole: there may be very many of them."""
+    found: list[tuple[str, str]] = []
+    for owner, rows in groupby(sorted(known), key=itemgetter(0)):
+        btf = target.module_btf(owner) if owner else target.btf
+        if btf is None:
+            continue
+        if whole:
+            names = {type.name for type in btf.all("func")}
+            found += (row for row in rows if row[1] in names and visible(row[1]))
+        else:
+            found += (row for row in rows if btf.own(row[1], "func"))
+    return found
+
+
+def _modules(functions: Iterable[tuple[str, str]]) -> str:
+    return f"it is in {', '.join(sorted({owner or KERNEL for owner, _ in functions}))}"
+
+
+def _match(point: Point, runs_as: str, module: str, function: str) -> Match:
+    name, whole = point.name(module or KERNEL, function), runs_as == point.kind.name
+    target = f"{module}:{function}" if module else function
+    if whole:
+        target = f"{module or KERNEL}:{function}"
     attach = point.attach(name, target=target, kind=runs_as)
     return Match(point, attach)
 
@@ -93,10 +118,21 @@ def iterator(point: Point, search: Search) -> list[Match]:
     btf = search.target.btf
     if btf is None or not search.target.has("iter"):
         return search.none(point, name, "this kernel has no BPF iterators")
-    if btf.find(ITERATOR + name, "struct") is None:
+    owner = _owner(search.target, name)
+    if owner is None:
         known = [t.name.removeprefix(ITERATOR) for t in btf.all("struct") if ITERATOR in t.name]
         message = f"iter {name} not available for your kernel version."
         return search.error(point, message, near(name, known))
     if pin:
         return search.error(point, "iterators that are pinned are not supported yet")
-    return [Match(point, point.attach(point.name(name), target=name))]
+    target = f"{owner}:{name}" if owner else name
+    return [Match(point, point.attach(point.name(name), target=target))]
+
+
+def _owner(target: Target, iterator: str) -> str | None:
+    """The module that has an iterator, "" for the kernel; None if nobody has."""
+    for module in ("", *target.modules):
+        btf = target.module_btf(module) if module else target.btf
+        if btf and btf.own(ITERATOR + iterator, "struct"):
+            return module
+    return None

@@ -1,8 +1,13 @@
-"""The BTF that the kernel, or a file, gives, with an index that is made once for each build."""
+"""The BTF that the kernel, its modules or a file give, each with an index that is made once.
+
+A module's goes on from the kernel's: it has the types that are the module's own.
+"""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, cast
+from zlib import crc32
 
 from .cache import Cache, identity, kernel_identity
 
@@ -10,7 +15,8 @@ if TYPE_CHECKING:
     from bpfscript.btf import Btf
     from bpfscript.btf_index import Index
 
-BTF = "/sys/kernel/btf/vmlinux"
+DIRECTORY = "/sys/kernel/btf"
+BTF = f"{DIRECTORY}/vmlinux"
 
 
 def kernel_btf(path: str = BTF, cache: Cache | None = None) -> Btf | None:
@@ -18,9 +24,29 @@ def kernel_btf(path: str = BTF, cache: Cache | None = None) -> Btf | None:
     from bpfscript.btf import Btf
 
     try:
-        return Btf(_content(path), lambda words: _index(words, path, cache or Cache(None)))
+        return Btf(_content(path), lambda words: _index(words, _build(path), cache or Cache(None)))
     except OSError:
         return None
+
+
+def modules() -> list[str]:
+    """Names of the loaded modules that have a BTF, sorted."""
+    try:
+        return sorted(name for name in os.listdir(DIRECTORY) if name != "vmlinux")
+    except OSError:
+        return []
+
+
+def module_btf(name: str, base: Btf, cache: Cache) -> Btf | None:
+    """Types of a loaded module; None if it has none. Raises BtfError if it is no BTF."""
+    from bpfscript.btf import Btf
+
+    try:
+        content = _content(f"{DIRECTORY}/{os.path.basename(name)}")
+    except OSError:
+        return None
+    key = f"{name} {crc32(content):08x}"
+    return Btf(content, lambda words: _index(words, key, cache), base, name)
 
 
 def _content(path: str) -> bytes:
@@ -36,11 +62,11 @@ def _content(path: str) -> bytes:
         return file.readall()
 
 
-def _index(words: memoryview, path: str, cache: Cache) -> Index:
-    """The index of a file's type section: the one that was kept for it, or a new one."""
+def _index(words: memoryview, build: str, cache: Cache) -> Index:
+    """The index of a type section: the one that was kept for this build of it, or a new one."""
     from bpfscript.btf_index import BtfError, Index
 
-    key = f"{len(words)} {_build(path)}".encode("utf-8", "surrogateescape")
+    key = f"{len(words)} {build}".encode("utf-8", "surrogateescape")
     if kept := cache.get("btf", key):
         try:
             return Index(words, kept)

@@ -1,12 +1,13 @@
 """What TRACING programs are tied to when they are loaded: a function, by its number in a BTF.
 
-The kernel's own BTF has the functions of `vmlinux` and of iterators; that of a loaded program has
-the program's. Found by name here, so that an object also runs under another kernel.
+The kernel's own BTF has the functions of `vmlinux` and most iterators, that of a module and that of
+a loaded program have theirs. Found by name here, so that an object also runs under another kernel.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -20,28 +21,32 @@ from bpfscript.target import MachineError
 from .cache import Cache
 from .errors import AttachError, BpfError, FeatureMissing
 from .fd import Fd
-from .kernel_btf import BTF, kernel_btf
+from .kernel_btf import BTF, kernel_btf, module_btf
 from .sys import BtfInfo, Cmd, Kernel, ObjectById, ObjectInfo, ProgInfo, address
 
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
 
+KERNEL = "vmlinux"  # what the kernel itself is called where modules have names
+_NAME = 64  # bytes that a module's name may have, MODULE_NAME_LEN
 _FUNC_INFO = 8  # bytes of struct bpf_func_info {insn_off, type_id}
 
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """What BPF_PROG_LOAD takes: `number` of the function; the program's descriptor, or 0."""
+    """What BPF_PROG_LOAD takes: `number` of a function; `of`: descriptor of the program, or of the
+    module's BTF, that has it, or 0."""
 
     number: int
-    program: int = 0
+    of: int = 0
 
 
 class KernelTypes:
-    """Finds functions by name. Owns the descriptors of programs until it is closed."""
+    """Finds functions by name. Owns descriptors of programs and BTFs until it is closed."""
 
     def __init__(self, kernel: Kernel, cache: Cache) -> None:
         self.kernel, self._cache, self._stack = kernel, cache, ExitStack()
+        self._modules: dict[str, Fd] = {}
 
     def close(self) -> None:
         self._stack.close()
@@ -69,11 +74,23 @@ class KernelTypes:
         """What a program for a place is tied to. Raises AttachError, and BpfError."""
         if place.target.startswith("bpf:"):
             return self._program(place)
-        name = place.target.rpartition(":")[2]
-        number = self.function(f"bpf_iter_{name}" if place.kind == "iter" else name)
+        module, _, name = place.target.rpartition(":")
+        name = f"bpf_iter_{name}" if place.kind == "iter" else name
+        if module not in ("", KERNEL):
+            return self._of_module(place, module, name)
+        number = self.function(name)
         if number is None:
             raise AttachError(place.name, "the kernel's BTF does not have it")
         return Tie(number)
+
+    def _of_module(self, place: Attach, module: str, name: str) -> Tie:
+        btf = module_btf(module, self._btf, self._cache) if self._btf else None
+        found = btf.own(name, "func") if btf else None
+        if found is None:
+            raise AttachError(place.name, f"the module's BTF does not have it: {module}")
+        if module not in self._modules:
+            self._modules[module] = self._stack.enter_context(_opened_btf(self.kernel, module))
+        return Tie(found.id, self._modules[module].fileno())
 
     def _program(self, place: Attach) -> Tie:
         _, id, _ = place.target.split(":")
@@ -119,11 +136,25 @@ def _name(kernel: Kernel, btf: int, number: int) -> str:
     return Btf(data.raw).type(number).name
 
 
-def _ids(kernel: Kernel) -> Iterator[int]:
+def _opened_btf(kernel: Kernel, module: str) -> Fd:
+    """A module's BTF. Raises BpfError if it is gone."""
+    wanted = module.encode() + b"\0"
+    for id in _ids(kernel, Cmd.BTF_GET_NEXT_ID):
+        fd = _open(kernel, Cmd.BTF_GET_FD_BY_ID, id)
+        name = ctypes.create_string_buffer(_NAME)
+        info = BtfInfo(name=address(name), name_len=len(name))
+        _describe(kernel, fd, info)
+        if info.kernel_btf and name.raw.startswith(wanted):
+            return fd
+        fd.close()
+    raise BpfError("BTF_GET_NEXT_ID", errno.ENOENT, module)
+
+
+def _ids(kernel: Kernel, cmd: Cmd = Cmd.PROG_GET_NEXT_ID) -> Iterator[int]:
     attr = ObjectById()
     while True:
         try:
-            kernel.bpf(Cmd.PROG_GET_NEXT_ID, attr)
+            kernel.bpf(cmd, attr)
         except BpfError:  # there is no other
             return
         yield attr.next_id

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .features import Features
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC  # PROC_PID_INIT_INO, include/linux/proc_ns.h
+_TRACEPOINT = "btf_trace_"  # what begins the name of the typedef that a BTF has for each
 _TEXT_SYMBOLS = frozenset("tTwW")
 
 
@@ -52,6 +53,7 @@ class LiveTarget:
         self._usdt: dict[str, list[UsdtProbe]] = {}
         self._debug: dict[str, DebugInfo | None] = {}
         self._demangled: dict[str, str] = {}
+        self._module_btf: dict[str, Btf | None] = {}
 
     @cached_property
     def release(self) -> tuple[int, int, int]:
@@ -82,6 +84,20 @@ class LiveTarget:
         return kernel_btf(self._environment.get("BPFTRACE_BTF", BTF), self._cache)
 
     @cached_property
+    def modules(self) -> list[str]:
+        from .kernel_btf import modules
+
+        return [] if "BPFTRACE_BTF" in self._environment else modules()
+
+    def module_btf(self, module: str) -> Btf | None:
+        if module not in self._module_btf:
+            from .kernel_btf import module_btf
+
+            known = self.btf if module in self.modules else None
+            self._module_btf[module] = known and module_btf(module, known, self._cache)
+        return self._module_btf[module]
+
+    @cached_property
     def features(self) -> Features:
         from .features import Features
 
@@ -102,25 +118,30 @@ class LiveTarget:
     def tracepoint_format(self, category: str, event: str) -> str | None:
         return self._tracefs.format(category, event)
 
-    def raw_tracepoints(self, event: str) -> list[str]:
+    def raw_tracepoints(self, event: str) -> list[tuple[str, str]]:
         """Those that have an event in tracefs, and those that only BTF knows."""
-        if "*" not in event:
-            return [event] if self._has_raw_tracepoint(event) else []
-        found = {e for c, e in self._tracefs.all_events if c != SYSTEM_CALLS and matches(event, e)}
-        found |= {name for name in self._bare_tracepoints if matches(event, name)}
-        return sorted(found)
-
-    def _has_raw_tracepoint(self, event: str) -> bool:
+        if "*" in event:
+            found = {e for c, e in self._tracefs.all_events if c != SYSTEM_CALLS}
+            found |= self._typed_tracepoints.keys()
+            return sorted(
+                (self._typed_tracepoints.get(e, ""), e) for e in found if matches(event, e)
+            )
+        for module in ("", *self.modules):
+            btf = self.module_btf(module) if module else self.btf
+            if btf and btf.own(f"{_TRACEPOINT}{event}", "typedef"):
+                return [(module, event)]
         categories = (c for c in self._tracefs.categories() if c != SYSTEM_CALLS)
-        if any(self._tracefs.events(category, event) for category in categories):
-            return True
-        return bool(self.btf and self.btf.find(f"btf_trace_{event}", "typedef"))
+        return [("", event)] if any(self._tracefs.events(c, event) for c in categories) else []
 
     @cached_property
-    def _bare_tracepoints(self) -> frozenset[str]:
-        types = self.btf.all("typedef") if self.btf else ()
-        prefix = "btf_trace_"
-        return frozenset(t.name[len(prefix) :] for t in types if t.name.startswith(prefix))
+    def _typed_tracepoints(self) -> dict[str, str]:
+        """name → module of the tracepoints that a BTF knows."""
+        found: dict[str, str] = {}
+        for module in (*self.modules, ""):
+            btf = self.module_btf(module) if module else self.btf
+            names = (t.name for t in btf.all("typedef")) if btf else ()
+            found |= {n[len(_TRACEPOINT) :]: module for n in names if n.startswith(_TRACEPOINT)}
+        return found
 
     def kernel_functions(self, pattern: str) -> list[tuple[str, str]]:
         return sorted(f for f in self._functions if matches(pattern, f[1]))

@@ -158,7 +158,7 @@ class Loader:
             expected_attach_type=attach_type,
         )  # fmt: skip
         if tie:
-            attr.attach_btf_id, attr.attach_prog_fd = tie.number, tie.program
+            attr.attach_btf_id, attr.attach_prog_fd = tie.number, tie.of
         described = buffer_of(linked.functions), buffer_of(linked.lines)
         if self.btf and linked.functions:
             attr.prog_btf_fd = self.btf.fileno()

@@ -18,7 +18,10 @@ from .cache import identity, kernel_identity
 Asked = dict[tuple[str, str, tuple[str, ...]], str | None]
 """(subject, question, arguments) → witness; None: there is none."""
 
-_FIXED = frozenset({"release", "arch", "cpus", "btf", "has", "kernel_functions", "demangle"})
+_FIXED = frozenset({
+    "release", "arch", "cpus", "btf", "modules", "module_btf", "has", "kernel_functions",
+    "demangle",
+})  # fmt: skip
 _OF_FILES = frozenset({"user_symbols", "instruction_starts", "user_object", "usdt_probes"})
 _ASKED_AGAIN = frozenset({
     "pid_namespace", "tracepoints", "dynamic_events", "tracepoint_format", "raw_tracepoints",

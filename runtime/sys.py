@@ -48,6 +48,7 @@ class Cmd(IntEnum):
     RAW_TRACEPOINT_OPEN = 17
     BTF_LOAD = 18
     BTF_GET_FD_BY_ID = 19
+    BTF_GET_NEXT_ID = 23
     MAP_FREEZE = 22
     MAP_LOOKUP_BATCH = 24
     MAP_LOOKUP_AND_DELETE_BATCH = 25
@@ -257,6 +258,9 @@ class BtfInfo(ctypes.Structure):
     btf: U64
     btf_size: U32
     id: U32
+    name: U64
+    name_len: U32
+    kernel_btf: U32
 
 
 @_layout

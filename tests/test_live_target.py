@@ -91,10 +91,10 @@ def test_tracepoints() -> None:
 @pytest.mark.requires("root", "tracefs", "btf")
 def test_raw_tracepoints() -> None:
     target = LiveTarget()
-    assert target.raw_tracepoints("sys_enter") == ["sys_enter"]
+    assert target.raw_tracepoints("sys_enter") == [("", "sys_enter")]
     assert target.raw_tracepoints("sys_enter_openat") == []
-    assert "sched_switch" in target.raw_tracepoints("sched_*")
-    assert all(matches("sched_*", name) for name in target.raw_tracepoints("sched_*"))
+    assert ("", "sched_switch") in target.raw_tracepoints("sched_*")
+    assert all(matches("sched_*", name) for _, name in target.raw_tracepoints("sched_*"))
 
 
 @pytest.mark.requires("root")

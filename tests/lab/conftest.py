@@ -15,6 +15,7 @@ import pytest
 from bpfscript import driver
 from bpfscript.diagnostics import Source
 from bpfscript.frontend.typed import Options
+from bpfscript.runtime.cache import Cache
 from bpfscript.runtime.live_target import LiveTarget
 from bpfscript.runtime.session import Session
 from bpfscript.runtime.symbols import Symbols
@@ -24,8 +25,13 @@ Trace = Callable[..., list[str]]
 
 
 @pytest.fixture(scope="session")
-def machine() -> LiveTarget:
-    target = LiveTarget()
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    return Cache(str(tmp_path_factory.mktemp("made") / "cache"))
+
+
+@pytest.fixture(scope="session")
+def machine(cache: Cache) -> LiveTarget:
+    target = LiveTarget(cache=cache)
     assert target.btf  # mapped from now on: no test leaks it
     return target
 
@@ -37,16 +43,16 @@ def trace(machine: LiveTarget) -> Trace:
     `$1` is the thread that works, and does nothing else. words: `$2`, … pid: like `-p`. without:
     features to do without.
     """
-    return partial(_trace, machine)
+    return partial(trace_on, machine)
 
 
 @pytest.fixture
-def plain() -> Trace:
+def plain(cache: Cache) -> Trace:
     """The same where the kernel's trampolines are denied."""
-    return partial(_trace, LiveTarget(without=frozenset({"fentry"})))
+    return partial(trace_on, LiveTarget(without=frozenset({"fentry"}), cache=cache))
 
 
-def _trace(
+def trace_on(
     machine: LiveTarget,
     script: str,
     work: Callable[[], object],
