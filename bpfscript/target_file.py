@@ -5,7 +5,7 @@
              `Facts` as JSON; the kernel's BTF; its traceable functions, a line each
 
 What is read may come from anywhere: ObjectError, and nothing else, for what is no such file.
-Not in it is the debug information of user programs.
+Not in it are the debug information of user programs, and the types of kernel modules.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def write(target: Target, asked: Iterable[str] = ()) -> bytes:
         target.release, target.arch, target.cpus, target.pid_namespace or (), btf is not None,
         tuple(name for name in FEATURES if target.has(name)),
         {name: text for name, text in texts.items() if text is not None},
-        tuple(target.raw_tracepoints("*")),
+        tuple(name for module, name in target.raw_tracepoints("*") if not module),
         tuple(sorted(map(":".join, target.dynamic_events))), kernel, names, files,
         demangled,
     )  # fmt: skip
