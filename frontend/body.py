@@ -38,7 +38,8 @@ from bpfscript.types import (
 
 from .typed import Checked, Instance, Local
 
-RETURNED = 0  # offset in the frame: set once a callback's `return` means to leave the probe
+RETURNED = 0  # offset in the frame: what a callback means to leave, a function's depth or PROBE
+PROBE = -1
 
 
 @dataclass(slots=True)
@@ -46,6 +47,14 @@ class Loop:
     """Where `continue` and `break` go. In a callback (`exits`) they return from it instead."""
 
     header: Block | None
+    end: Block | None
+
+
+@dataclass(slots=True)
+class Called:
+    """Where `return` goes in a function. In a callback it returns from that (`end` None)."""
+
+    result: Local | None
     end: Block | None
 
 
@@ -61,6 +70,7 @@ class Body:
     frame: Value | None = None
     frame_offsets: dict[Local, int] = field(default_factory=dict)
     loops: list[Loop] = field(default_factory=list)
+    calls: list[Called] = field(default_factory=list)
     slots: dict[Local, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from bpfscript.types import INT64, VOID
 
 from . import nodes
 from .check_base import CNames
-from .check_statements import Statements
+from .check_functions import Functions
 from .config import configure
 from .functions import MACROS
 from .scopes import Scopes
@@ -76,14 +76,15 @@ def _without_macros(program: nodes.Program, report: Reporter) -> nodes.Program:
     return program
 
 
-class Checker(Statements):
+class Checker(Functions):
     def run(self) -> Reporter:
         """Walk until nothing changes and fill the tables. What the last walk reported."""
-        scopes = [Scopes() for _ in self.checked.instances]
+        instances = self.checked.instances + self.uncalled()
+        scopes = [Scopes() for _ in instances]
         everywhere = self.names
         for _ in range(MAX_WALKS):
             self.report, self.changed = Reporter(), False
-            for instance, scope in zip(self.checked.instances, scopes, strict=True):
+            for instance, scope in zip(instances, scopes, strict=True):
                 self.instance, self.scopes = instance, scope
                 self.names = instance.c_names or everywhere
                 self._walk(instance.probe)

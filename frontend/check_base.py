@@ -77,6 +77,7 @@ class CheckerBase(ABC):
         self.maps: dict[str, MapState] = {}
         self.options: dict[str, Option] = {}
         self.loops: list[nodes.While | nodes.For | nodes.Unroll] = []  # around what is walked
+        self.calls: list[tuple[nodes.Inlined, Type | None]] = []  # of `fn`, around what is walked
         self.elements: dict[nodes.Expr, nodes.Expr] = {}  # accesses of literals to what they get
         self.shown: set[str] = set()  # structs that are printed
         self.aggregate_loops: set[str] = set()  # `$kv` of loops over maps of aggregates
@@ -131,6 +132,14 @@ class CheckerBase(ABC):
     @abstractmethod
     def block(self, node: nodes.Block, *, callback: bool = False) -> Type:
         """Check a block in a scope of its own. Its type is that of its result."""
+
+    @abstractmethod
+    def inlined(self, node: nodes.Inlined) -> Type | None:
+        """Check the arguments and the body of a function that is called."""
+
+    @abstractmethod
+    def return_from(self, node: nodes.Return, type: Type | None) -> None:
+        """Let a function return a value of a type."""
 
     @abstractmethod
     def named_type(

@@ -42,6 +42,8 @@ class Expressions(Calls):
                 return self.cast(node)
             case nodes.Ternary() | nodes.If():
                 return self._choice(node)
+            case nodes.Inlined():
+                return self.inlined(node)
             case nodes.Block():
                 return self.block(node)
             case nodes.TupleLiteral():
@@ -183,7 +185,7 @@ class Expressions(Calls):
 
     def discarded(self, node: nodes.Expr | None) -> None:
         """A value that nothing takes."""
-        if isinstance(node, nodes.Block):
+        if isinstance(node, nodes.Block) and not isinstance(node, nodes.Inlined):
             self.discarded(node.result)
         elif node is not None and not isinstance(node, nodes.Increment):
             self.report.warning(node.span, "Return value discarded.")

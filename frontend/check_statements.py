@@ -201,18 +201,21 @@ class Statements(Expressions):
     def _assign_declared(
         self, local: Local, have: Type, value: nodes.Expr | None, type: Type, span: Span
     ) -> None:
-        """A value for `let $x: type`: literals must fit, other integers are converted."""
-        constant = self.number(value) if value is not None else None
-        if isinstance(have, Int) and isinstance(type, Int):
-            if constant is not None:
-                if not _in_range(constant, have):
-                    self._mismatch(local, type, span)
-            elif value is not None:
-                self.warn_conversion(value, type, have)
-            return
-        joined = promote(have, type)
-        if joined is None or not (holds(have, type) or _integers_inside(have)):
+        """A value for `let $x: type`."""
+        if not self.takes(have, value, type):
             self._mismatch(local, type, span)
+
+    def takes(self, declared: Type, value: nodes.Expr | None, type: Type) -> bool:
+        """Whether a declared place takes a value: literals must fit, other integers convert."""
+        constant = self.number(value) if value is not None else None
+        if isinstance(declared, Int) and isinstance(type, Int):
+            if constant is not None:
+                return _in_range(constant, declared)
+            if value is not None:
+                self.warn_conversion(value, type, declared)
+            return True
+        fits = holds(declared, type) or _integers_inside(declared)
+        return fits and promote(declared, type) is not None
 
     # Maps
 
@@ -316,10 +319,10 @@ class Statements(Expressions):
         return Tuple((state.key, read_type(state.value)))
 
     def _return(self, node: nodes.Return) -> None:
-        if node.value is None:
-            return
-        type = self.expression(node.value)
-        if type is not None and not isinstance(type, Int | Bool):
+        type = self.expression(node.value) if node.value is not None else VOID
+        if self.calls:
+            self.return_from(node, type)
+        elif node.value is not None and type is not None and not isinstance(type, Int | Bool):
             self.error(node.span, f"Probe return values can only be integers. Found {type}")
 
 

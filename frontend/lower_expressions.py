@@ -88,7 +88,7 @@ def is_probe_name(node: nodes.Node) -> bool:
 
 def _lower(body: Body, node: nodes.Expr) -> Value:
     from .lower_calls import call
-    from .lower_statements import block
+    from .lower_statements import block, inlined
 
     type = body.checked.types[node]
     match node:
@@ -122,6 +122,8 @@ def _lower(body: Body, node: nodes.Expr) -> Value:
             return _choose(body, test, then, otherwise, type)
         case nodes.If(condition=test, then=then, otherwise=otherwise) if otherwise is not None:
             return _choose(body, test, then, otherwise, type)
+        case nodes.Inlined():
+            return inlined(body, node)
         case nodes.Block():
             return block_value(body, node, type)
         case nodes.Cast(operand=operand):

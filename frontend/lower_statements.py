@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bpfscript.diagnostics import CompilerBug
-from bpfscript.ir.core import Function, Value
+from bpfscript.ir.core import Block, Function, Value
 from bpfscript.ir.types import I64, MAP, STACK
 from bpfscript.types import Aggregate, Int, Tuple, Type
 
 from . import nodes
-from .body import RETURNED, Body, Loop, is_scalar, is_signed, unsupported
+from .body import PROBE, RETURNED, Body, Called, Loop, is_scalar, is_signed, unsupported
 from .lower_expressions import (
     assign,
     binary,
@@ -72,6 +72,9 @@ def expression_statement(body: Body, node: nodes.Expr) -> None:
 def block(body: Body, node: nodes.Block | nodes.If) -> None:
     if isinstance(node, nodes.If):
         _if(body, node)
+        return
+    if isinstance(node, nodes.Inlined):
+        inlined(body, node)
         return
     statements(body, node.statements)
     if node.result is not None and body.open:
@@ -176,13 +179,49 @@ def _aggregate(
 def leave(body: Body, value: Value | None = None) -> None:
     """End the probe. Inside a callback: say so in the frame and end the iteration."""
     if body.function.entry is None:
-        body.b.emit("store", body.frame_pointer(), body.const(1), off=RETURNED)
-        body.b.ret(body.const(1))
+        _leave_callback(body, PROBE)
     else:
         body.b.ret(value or body.const(0))
 
 
+def _leave_callback(body: Body, what: int) -> None:
+    body.b.emit("store", body.frame_pointer(), body.const(what), off=RETURNED)
+    body.b.ret(body.const(1))
+
+
+def inlined(body: Body, node: nodes.Inlined) -> Value:
+    """The value of a call: its body in place, in which `return` jumps to the end."""
+    types, locals_ = body.checked.types, body.checked.locals
+    for (variable, _), argument in zip(node.parameters, node.args, strict=True):
+        local = locals_[variable]
+        body.write(local, lower_as(body, argument, local.type))
+    result, end = locals_.get(node.returned), body.b.block("returned")
+    if result is not None:
+        body.write(result, body.zero(result.type))
+    body.calls.append(Called(result, end))
+    statements(body, node.statements)
+    if node.result is not None and body.open:
+        expression_statement(body, node.result)
+    body.calls.pop()
+    if body.open:
+        body.b.jump(end)
+    body.start(end)
+    return body.read(result) if result is not None else body.zero(types[node])
+
+
+def _return_from(body: Body, called: Called, node: nodes.Return) -> None:
+    if called.result is not None and node.value is not None:
+        body.write(called.result, lower_as(body, node.value, called.result.type))
+    if called.end is None:
+        _leave_callback(body, len(body.calls))
+    else:
+        body.b.jump(called.end)
+
+
 def _return(body: Body, node: nodes.Return) -> None:
+    if body.calls:
+        _return_from(body, body.calls[-1], node)
+        return
     if node.value is None:
         leave(body)
         return
@@ -274,6 +313,7 @@ def _for_map(body: Body, node: nodes.For) -> None:
     inner = Body(
         body.checked, body.target, body.module, body.instance, function,
         frame=frame, frame_offsets=body.frame_offsets,
+        calls=[Called(called.result, None) for called in body.calls],
     )  # fmt: skip
     start = inner.b.block("entry")
     with inner.spanned(node.span):
@@ -289,16 +329,33 @@ def _for_map(body: Body, node: nodes.For) -> None:
 
 
 def _returns(node: nodes.Node) -> bool:
-    return isinstance(node, nodes.Return) or any(map(_returns, nodes.children(node)))
+    """Whether a loop's body may leave more than the loop."""
+    leaves = isinstance(node, nodes.Return) or (
+        isinstance(node, nodes.Call) and node.name == "exit"
+    )
+    return leaves or any(map(_returns, nodes.children(node)))
 
 
 def _leave_if_returned(body: Body) -> None:
+    """Go on leaving what a callback meant to leave."""
     flag = body.emit("load", body.frame_pointer(), type=I64, off=RETURNED)
     left, on = body.b.block("left"), body.b.block("on")
     body.b.branch(body.as_condition(flag), left, on)
     body.start(left)
-    leave(body)
+    if body.calls and body.calls[-1].end is not None:
+        _leave_call(body, flag, body.calls[-1].end)
+    body.b.ret(body.const(1 if body.function.entry is None else 0))
     body.start(on)
+
+
+def _leave_call(body: Body, flag: Value, end: Block) -> None:
+    """Jump to the end of the function at hand, if it is that which is left."""
+    here, further = body.b.block("here"), body.b.block("further")
+    body.b.branch(body.emit("eq", flag, body.const(len(body.calls))), here, further)
+    body.start(here)
+    body.b.emit("store", body.frame_pointer(), body.const(0), off=RETURNED)
+    body.b.jump(end)
+    body.start(further)
 
 
 def _pair(body: Body, info: MapInfo, key: Value, value: Value, type: Tuple) -> Value:

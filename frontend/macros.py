@@ -1,4 +1,4 @@
-"""Macros: calls become the bodies that they stand for, before anything is checked (LANGUAGE §1.9).
+"""Macros, functions: calls become the bodies that they mean, before the check (LANGUAGE §1.9-10).
 
 What a call expands to is a block at the place of the call. The nodes in it keep their place in the
 macro, with the call as its origin; the variables of the body get names that no script can write.
@@ -31,14 +31,31 @@ MISPLACED_TYPEOF = (
 def expand(program: nodes.Program, report: Reporter) -> nodes.Program:
     """The program without macros: every call of one has become its body."""
     macros = definitions(program, report)
+    functions = _functions(program, report)
     report.raise_errors()
-    expander = _Expander(macros, report)
-    items = [
+    expander = _Expander(macros, functions, report)
+    items: list[nodes.Item] = [
         expander.copy(item, Scope()) if isinstance(item, nodes.Probe) else item
         for item in program.items
-        if not isinstance(item, nodes.Macro)
+        if not isinstance(item, nodes.Macro | nodes.Function)
     ]
+    uncalled = [f for name, f in functions.items() if name not in expander.called]
+    items += [expander.kept(function) for function in uncalled]
     return nodes.evolve(program, items=tuple(items))
+
+
+def _functions(program: nodes.Program, report: Reporter) -> dict[str, nodes.Function]:
+    """The functions of a program by name. Reports what is defined twice."""
+    functions: dict[str, nodes.Function] = {}
+    for item in [item for item in program.items if isinstance(item, nodes.Function)]:
+        first = functions.setdefault(item.name, item)
+        if first is not item:
+            original = (first.span, "This is the original definition.")
+            report.error(item.span, f"Redefinition of function: {item.name}", None, original)
+    return functions
+
+
+Callee = nodes.Macro | nodes.Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +73,7 @@ class Scope:
 
     arguments: dict[str, Argument] = field(default_factory=dict)
     prefix: str = ""  # of the names that variables get; "" in the script itself
-    chain: tuple[nodes.Macro, ...] = ()  # macros that the body is in, the outermost first
+    chain: tuple[Callee, ...] = ()  # what the body is in, the outermost first
     origin: Span | None = None  # the call
     library: bool = False  # a body of `stdlib`, which the script's macros do not change
 
@@ -65,8 +82,14 @@ class Scope:
 
 
 class _Expander:
-    def __init__(self, macros: dict[str, list[nodes.Macro]], report: Reporter) -> None:
-        self.macros, self.report = macros, report
+    def __init__(
+        self,
+        macros: dict[str, list[nodes.Macro]],
+        functions: dict[str, nodes.Function],
+        report: Reporter,
+    ) -> None:
+        self.macros, self.functions, self.report = macros, functions, report
+        self.called: set[str] = set()  # functions
         self.active: list[str] = []  # expansions around the node at hand, arguments among them
         self.depth = self.copies = 0
 
@@ -117,7 +140,9 @@ class _Expander:
     def _call(self, node: nodes.Call, scope: Scope) -> nodes.Node:
         overloads = self._overloads(node.name, scope)
         if not overloads:
-            return self.copy(node, scope)
+            function = None if scope.library else self.functions.get(node.name)
+            made = self.copy(node, scope)
+            return made if function is None else self._function(function, made, scope)
         return self._chosen(node, overloads, [self._argument(a, scope) for a in node.args], scope)
 
     def _chosen(
@@ -146,10 +171,7 @@ class _Expander:
         scope: Scope,
     ) -> nodes.Node:
         call, name = scope.at(node.span), macro.name
-        if macro in scope.chain:
-            circle = (*scope.chain[scope.chain.index(macro) :], macro)
-            chain = " > ".join(m.name for m in circle)
-            self.report.error(call, f"Recursive macro call detected. Call chain: {chain}")
+        if self._recursive("macro", macro, call, scope):
             return self.copy(node, scope)
         self._count(call)
         again = self.active.count(name)
@@ -166,6 +188,52 @@ class _Expander:
         self.depth -= 1
         self.active.pop()
         return nodes.evolve(body, span=call)
+
+    def _recursive(self, kind: str, callee: Callee, call: Span, scope: Scope) -> bool:
+        if callee not in scope.chain:
+            return False
+        circle = (*scope.chain[scope.chain.index(callee) :], callee)
+        chain = " > ".join(c.name for c in circle)
+        self.report.error(call, f"Recursive {kind} call detected. Call chain: {chain}")
+        return True
+
+    def _function(self, function: nodes.Function, call: nodes.Call, scope: Scope) -> nodes.Expr:
+        """A call whose arguments are in place already."""
+        self.called.add(function.name)
+        args = [a for a in call.args if not isinstance(a, nodes.TypeName | nodes.Typeof)]
+        if len(args) < len(call.args):
+            self.report.error(call.span, MISPLACED_TYPEOF)
+        return self.inlined(function, call.span, tuple(args), scope)
+
+    def kept(self, function: nodes.Function) -> nodes.Function:
+        """A function that nothing calls: its body is a call, to be checked."""
+        call = nodes.Discard(
+            span=function.span, value=self.inlined(function, function.span, (), Scope())
+        )
+        return nodes.evolve(function, body=nodes.Block(span=function.span, statements=(call,)))
+
+    def inlined(
+        self, function: nodes.Function, call: Span, args: tuple[nodes.Expr, ...], scope: Scope
+    ) -> nodes.Inlined:
+        """The body of a function in the place of a call."""
+        if self._recursive("function", function, call, scope):
+            function = nodes.evolve(function, body=nodes.Block(span=call, statements=()))
+        self._count(call)
+        prefix, chain = f"$${function.name}_", (*scope.chain, function)
+        inner = Scope(prefix=prefix, chain=chain, origin=None if call is function.span else call)
+        self._enter(call)
+        made = self.copy(function, inner)
+        self.depth -= 1
+        return nodes.Inlined(
+            span=call,
+            statements=made.body.statements,
+            result=made.body.result,
+            name=function.name,
+            parameters=made.parameters,
+            args=args,
+            returns=made.returns,
+            returned=nodes.Variable(span=call, name=f"{prefix}return"),
+        )
 
     def _argument(self, node: nodes.Node, scope: Scope) -> Argument:
         match node:
@@ -215,7 +283,7 @@ class _Expander:
             argument = scope.arguments[name]
             assert isinstance(argument.node, nodes.Map)
             name, scope = argument.node.name, argument.scope
-        if scope.prefix:
+        if scope.chain and isinstance(scope.chain[-1], nodes.Macro):
             text = f"Unhygienic access to map: {name}. Maps must be passed into the macro"
             self.report.error(made.span, f"{text} as arguments.")
         return nodes.evolve(made, name=name)

@@ -148,6 +148,19 @@ class Block(Node):
     result: Expr | None = None
 
 
+class Inlined(Block):
+    """A call of a `fn`, with a copy of its body: what macros.expand makes, no script's text.
+
+    `return` ends this block and sets `returned`, which is its value.
+    """
+
+    name: str
+    parameters: tuple[tuple[Variable, TypeName | Typeof], ...]
+    args: tuple[Expr, ...]
+    returns: TypeName | Typeof
+    returned: Variable
+
+
 class Cast(Node):
     to: TypeName | Typeof
     operand: Expr
