@@ -38,8 +38,8 @@ from bpfscript.types import (
 
 from .typed import Checked, Instance, Local
 
-RETURNED = 0  # offset in the frame: what a callback means to leave, a function's depth or PROBE
-PROBE = -1
+RETURNED = 0  # offset in the frame: what a callback means to leave, PROBE or more: a function
+PROBE = 1
 
 
 @dataclass(slots=True)

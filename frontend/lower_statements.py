@@ -213,7 +213,7 @@ def _return_from(body: Body, called: Called, node: nodes.Return) -> None:
     if called.result is not None and node.value is not None:
         body.write(called.result, lower_as(body, node.value, called.result.type))
     if called.end is None:
-        _leave_callback(body, len(body.calls))
+        _leave_callback(body, PROBE + len(body.calls))
     else:
         body.b.jump(called.end)
 
@@ -351,7 +351,7 @@ def _leave_if_returned(body: Body) -> None:
 def _leave_call(body: Body, flag: Value, end: Block) -> None:
     """Jump to the end of the function at hand, if it is that which is left."""
     here, further = body.b.block("here"), body.b.block("further")
-    body.b.branch(body.emit("eq", flag, body.const(len(body.calls))), here, further)
+    body.b.branch(body.emit("eq", flag, body.const(PROBE + len(body.calls))), here, further)
     body.start(here)
     body.b.emit("store", body.frame_pointer(), body.const(0), off=RETURNED)
     body.b.jump(end)
