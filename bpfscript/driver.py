@@ -70,7 +70,7 @@ def compile(
             show(stage, text())
 
     def after(name: str, module: Module) -> None:
-        if name == "static-keys":  # the last that only optimises
+        if name == "near-keys":  # the last that only optimises
             tell("opt", lambda: _ir(module))
 
     options = options or Options()

@@ -63,6 +63,7 @@ def options(command: Command, mode: str, importer: Importer | None = None) -> Op
         unsafe=command.has("unsafe"),
         pid=pid(command),
         warnings=warnings(command),
+        split=not command.has("emit") and not command.has("aot"),
         environment=environment,
         include_dirs=tuple(command.all("I")),
         include_files=tuple(command.all("include")),

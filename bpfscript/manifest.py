@@ -71,7 +71,8 @@ class MapDef:
     `key` is None for a scalar (`@x`), whose one entry has the uint32 key 0. With `labels` the map
     is an array: slot i stands for the key labels[i], and each value is followed by a uint64 that is
     non-zero once the entry exists. Those of `.lost` are the programs it counts for. `declared`: it
-    came from `let @x = hash(n)`.
+    came from `let @x = hash(n)`. `within`: the map whose entries these are, too; its keys are those
+    here, made longer by zeros.
     """
 
     name: str
@@ -84,6 +85,7 @@ class MapDef:
     labels: tuple[str | int, ...] | None = None
     flags: int = 0  # BPF_F_*
     declared: bool = False
+    within: str = ""
 
     @property
     def per_cpu(self) -> bool:

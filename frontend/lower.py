@@ -30,7 +30,7 @@ _SECTIONS = {
 
 def lower(checked: Checked, target: Target) -> Module:
     """The module of a checked script. Raises ScriptError for what this version cannot do."""
-    module = Module(warnings=checked.options.warnings)
+    module = Module(warnings=checked.options.warnings, split=checked.options.split)
     for info in checked.maps.values():
         module.maps[info.name] = map_definition(info, checked)
     if _uses_globals(checked):

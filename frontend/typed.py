@@ -115,6 +115,7 @@ class Options:
     pid: int | None = None  # -p: only this process
     child: int | None = None  # pid of the -c command
     warnings: int = 1  # 0: --no-warnings, 1, 2: -k
+    split: bool = False  # maps may be kept in two: nobody but our runtime is going to read them
     environment: dict[str, str] = field(default_factory=dict)  # BPFTRACE_* and BPFSCRIPT_*
     include_dirs: tuple[str, ...] = ()
     include_files: tuple[str, ...] = ()

@@ -96,6 +96,7 @@ class Module:
     maps: dict[str, MapDef] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     warnings: int = 1  # which helper failures are reported: see frontend.typed.Options.warnings
+    split: bool = False  # whether a map's entries may be in two: see passes.near_keys
     plan: dict[tuple[str, str], Choice] = field(default_factory=dict)  # (what, where) -> choice
 
     def chose(self, what: str, where: str, how: str, why: str) -> None:

@@ -22,6 +22,7 @@ from .fold import fold
 from .gvn import gvn
 from .initialised import initialised
 from .legalise import legalise
+from .near_keys import near_keys
 from .null_checks import null_checks
 from .predicate_first import predicate_first
 from .simplify_cfg import simplify_cfg
@@ -83,6 +84,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("dce", each(dce), optional=True),
     Pass("predicate-first", each(predicate_first), optional=True),
     Pass("static-keys", static_keys, needs=_set(Holds.HIGH), optional=True),
+    Pass("near-keys", near_keys, needs=_set(Holds.HIGH), optional=True),
     Pass("legalise", legalise, _set(Holds.HIGH), gives=_LEGAL, breaks=_set(Holds.HIGH)),
     Pass("legal-fold", each(fold), optional=True),
     Pass("legal-gvn", each(gvn), optional=True),

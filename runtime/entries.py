@@ -35,6 +35,19 @@ class Entries(Sequence[Entry]):
             values += b"".join(v.ljust(shape.step, b"\0") for v in copies).ljust(whole, b"\0")
         return cls(keys, values, shape)
 
+    def with_longer(self, other: Entries) -> Entries:
+        """These, then others of keys that end in zeros which they do not have."""
+        key, pad = self.shape.key, bytes(max(self.shape.key - other.shape.key, 0))
+        if other.shape._replace(key=key) != self.shape:
+            size = self.shape.value
+            cut = ((k + pad, [v[:size] for v in values]) for k, values in other)
+            other, pad = Entries.of(cut, self.shape), b""
+        keys = other.key_block
+        if pad:
+            keys = b"".join(k + pad for (k,) in struct.iter_unpack(f"{other.shape.key}s", keys))
+        values = b"".join((self.value_block, other.value_block))
+        return Entries(b"".join((self.key_block, keys)), values, self.shape)
+
     def __len__(self) -> int:
         return len(self.value_block) // self._whole if self._whole else 0
 

@@ -30,10 +30,14 @@ _UNSUPPORTED = (errno.EINVAL, errno.EOPNOTSUPP, 524)  # 524: the kernel's own EN
 
 
 class Map:
-    """An open map; it owns its descriptor. `definition.max_entries` of a ring are its bytes."""
+    """An open map; it owns its descriptor. `definition.max_entries` of a ring are its bytes.
+
+    near: the map that holds entries of this one, too, see `MapDef.within`.
+    """
 
     def __init__(self, fd: Fd, definition: MapDef, cpus: int, kernel: Kernel) -> None:
         self.fd, self.definition, self.kernel = fd, definition, kernel
+        self.near: Map | None = None
         self.copies = cpus if definition.per_cpu else 1
         # a per-CPU value takes a multiple of 8 bytes for each possible CPU
         self.step = (
@@ -49,6 +53,10 @@ class Map:
 
     def entries(self) -> Entries:
         """Every entry; of a map with labels, those that were ever written."""
+        found = self._own_entries()
+        return found.with_longer(self.near.entries()) if self.near else found
+
+    def _own_entries(self) -> Entries:
         try:
             found = self._batches(Cmd.MAP_LOOKUP_BATCH)  # since 5.6, per-CPU arrays since 5.13
         except BpfError as error:
@@ -73,6 +81,10 @@ class Map:
 
     def value(self, key: bytes) -> list[bytes] | None:
         """The value of a key, one for each CPU that has its own, or None."""
+        if self.near and (near := self.near.value(self.near.stored_key(key))):
+            size = self.definition.value_size
+            if self.near.definition.labels is None or any(any(v[-_PRESENCE:]) for v in near):
+                return [value[:size] for value in near]
         where, out = buffer_of(key), ctypes.create_string_buffer(self.step * self.copies)
         attr = MapElement(map_fd=self.fd.fileno(), key=address(where), value=address(out))
         if not self._try(Cmd.MAP_LOOKUP_ELEM, attr):
@@ -91,6 +103,8 @@ class Map:
 
     def clear(self) -> None:
         """Remove every entry."""
+        if self.near:
+            self.near.clear()
         if self.definition.kind in (MapType.ARRAY, MapType.PERCPU_ARRAY):
             for slot in range(self.definition.max_entries):
                 self.update(slot.to_bytes(4, "little"), bytes(self.definition.value_size))
@@ -105,8 +119,10 @@ class Map:
 
     def zero(self) -> None:
         """Make every value zero and keep the entries."""
+        if self.near:
+            self.near.zero()
         kept = _PRESENCE if self.definition.labels is not None else 0
-        for key, values in self.entries():
+        for key, values in self._own_entries():
             size = self.definition.value_size - kept
             self._write(key, [bytes(size) + value[size:] for value in values])
 

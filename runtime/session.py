@@ -123,6 +123,8 @@ class Session:
             made = create_map(definition, possible, self.kernel, self.artifact.rodata)
             self._stack.callback(made.close)
             self.maps[definition.name] = made
+            if definition.within:
+                self.maps[definition.within].near = made
             self.say(f"Created map {definition.name}: {definition.kind.name.lower()}")
         if shared := self.maps.get(Internal.GLOBALS):
             boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
