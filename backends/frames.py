@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bpfscript.backends import isa
+from bpfscript.diagnostics import CompilerBug, Diagnostic, ScriptError
+from bpfscript.ir.core import Module
 from bpfscript.manifest import CodeFunction
+from bpfscript.passes.stack_slots import stack_slots
+from bpfscript.target import Target
 from bpfscript.types import align_up
 
 LESS_FOR_SLOTS = (160, 0)  # bytes of stack for slots, where spilled registers take much
+
+
+def fitting(
+    module: Module, target: Target, compile: Callable[[], list[CodeFunction]]
+) -> list[CodeFunction]:
+    """The functions as `compile` makes them, with slots off the stack where they have to be.
+
+    Only code generators know what they spill. Raises ScriptError for a program too deep to fit.
+    """
+    for less in (*LESS_FOR_SLOTS, None):
+        compiled = compile()
+        used = stack_of_chains(compiled)
+        if used <= isa.STACK_LIMIT:
+            return compiled
+        if less is not None:
+            stack_slots(module, target, less)
+    spans = (i.span for f in module.functions for i in f.instructions() if i.span)
+    message = f"the program needs {used} bytes of stack, {isa.STACK_LIMIT} are there"
+    if (span := next(spans, None)) is None:
+        raise CompilerBug(message)
+    raise ScriptError([Diagnostic(message, span, hint="nest loops over maps less deeply")])
 
 
 def stack_of_chains(functions: list[CodeFunction]) -> int:

@@ -16,7 +16,7 @@ import llvmlite.binding as llvm
 
 from bpfscript.backends import isa, object_file
 from bpfscript.backends.assemble import assemble, constants
-from bpfscript.backends.frames import LESS_FOR_SLOTS, stack_of_chains
+from bpfscript.backends.frames import fitting
 from bpfscript.backends.llvm_instructions import MAY_CONTINUE
 from bpfscript.backends.llvm_text import SECTION, to_text
 from bpfscript.codec import ObjectError
@@ -24,7 +24,6 @@ from bpfscript.diagnostics import CompilerBug, Source
 from bpfscript.ir.core import Module
 from bpfscript.manifest import Artifact, CodeFunction, Internal, Line, Relocation
 from bpfscript.passes.pipeline import SAFE
-from bpfscript.passes.stack_slots import stack_slots
 from bpfscript.target import Target
 
 _OPTIONS = (
@@ -32,7 +31,7 @@ _OPTIONS = (
     "-disable-machine-licm",
     "-disable-postra-machine-licm",
     "-enable-tail-merge=false",
-    "-bpf-stack-size=65536",  # beyond it LLVM would end the process; `emit` checks the real limit
+    "-bpf-stack-size=65536",  # beyond it LLVM ends the process; `fitting` checks the limit
 )
 _ARGUMENTS = 5  # r1–r5
 
@@ -49,14 +48,11 @@ class LlvmBackend:
             if len(function.params) > _ARGUMENTS:
                 raise CompilerBug(f"{function.name} takes {len(function.params)} arguments")
         cpu = "v3" if target.release >= (5, 1, 0) else "v2"
-        for less in (*LESS_FOR_SLOTS, None):
-            compiled = _functions(_compile(to_text(module, source), cpu), module)
-            used = stack_of_chains(compiled)
-            if used <= isa.STACK_LIMIT:
-                return assemble(module, source, compiled)
-            if less is not None:  # only LLVM knows what it spills
-                stack_slots(module, target, less)
-        raise CompilerBug(f"{used} bytes of stack are used, of which there are {isa.STACK_LIMIT}")
+
+        def compiled() -> list[CodeFunction]:
+            return _functions(_compile(to_text(module, source), cpu), module)
+
+        return assemble(module, source, fitting(module, target, compiled))
 
 
 @cache

@@ -7,11 +7,10 @@ Source of the ISA: Documentation/bpf/standardization/instruction-set.rst.
 
 from __future__ import annotations
 
-from bpfscript.backends import isa
 from bpfscript.backends.addressing import Places, prepare
 from bpfscript.backends.assemble import assemble, constants
 from bpfscript.backends.emitter import Emitter
-from bpfscript.backends.frames import LESS_FOR_SLOTS, stack_of_chains
+from bpfscript.backends.frames import fitting
 from bpfscript.backends.memory import alignments
 from bpfscript.backends.regalloc import Allocation
 from bpfscript.backends.select import Selector
@@ -20,7 +19,6 @@ from bpfscript.diagnostics import CompilerBug, Source, Span
 from bpfscript.ir.core import Function, Module
 from bpfscript.manifest import Artifact, CodeFunction
 from bpfscript.passes.pipeline import SAFE
-from bpfscript.passes.stack_slots import stack_slots
 from bpfscript.target import Target
 
 _ARGUMENTS = 5  # r1–r5
@@ -38,15 +36,12 @@ class NativeBackend:
 
         Raises CompilerBug for one that no BPF program can hold.
         """
-        for less in (*LESS_FOR_SLOTS, None):
+
+        def compiled() -> list[CodeFunction]:
             offsets = constants(module)[1]
-            compiled = [_compile(f, target, source, offsets) for f in module.functions]
-            used = stack_of_chains(compiled)
-            if used <= isa.STACK_LIMIT:
-                return assemble(module, source, compiled)
-            if less is not None:  # only now is it known what registers spill
-                stack_slots(module, target, less)
-        raise CompilerBug(f"{used} bytes of stack are used, of which there are {isa.STACK_LIMIT}")
+            return [_compile(f, target, source, offsets) for f in module.functions]
+
+        return assemble(module, source, fitting(module, target, compiled))
 
 
 def _compile(

@@ -5,6 +5,9 @@ A `Graph` is a snapshot: who changes edges makes a new one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 from bpfscript.ir.core import Block, Function
 from bpfscript.plain import dataclass
 
@@ -73,6 +76,10 @@ class Graph:
         while self.index[b] > self.index[a]:
             b = self.dominator[b]
         return a is b
+
+    def meeting(self, blocks: Iterable[Block]) -> Block:
+        """The nearest block that dominates all of these, which are reachable and at least one."""
+        return reduce(lambda a, b: self._intersect(self.dominator, a, b), blocks)
 
     def children(self) -> dict[Block, list[Block]]:
         """The dominator tree: the blocks that each block dominates immediately, in order."""

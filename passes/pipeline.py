@@ -92,7 +92,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("legal-simplify-cfg", each(simplify_cfg), optional=True),
     Pass("legal-dce", each(dce), optional=True),
     Pass("null-checks", each(null_checks), _LEGAL, _set(Holds.NULL_CHECKED)),
-    Pass("spill", each(spill), _LEGAL, _set(Holds.FEW_LIVE)),
+    Pass("spill", spill, _LEGAL, _set(Holds.FEW_LIVE)),
     Pass("bounds", bounds, _LEGAL, _set(Holds.BOUNDED)),
     Pass("initialised", initialised, _LEGAL, _set(Holds.INITIALISED)),
     Pass("stack-slots", stack_slots, _set(Holds.LEGAL, Holds.INITIALISED), _set(Holds.STACK_FITS)),

@@ -5,265 +5,233 @@
 
 The verifier gives 512 bytes to a whole chain of calls (check_max_stack_depth); BUDGET leaves room
 for what registers spill. Slots share memory if never needed at once: liveness of the pointers to
-them, then first-fit colouring, largest first. Scratch memory is safe from other programs since each
-function has its own region and the kernel does not enter a program twice on one CPU. Cost:
-instructions times slots.
+them, then first-fit colouring, largest first. What loops over maps share with their callbacks
+leaves last: each callback then looks the scratch memory up. It is safe from other programs since
+each function has its own region and the kernel does not enter a program twice on one CPU. Cost:
+instructions, and slots times groups of slots.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bpfscript.diagnostics import CompilerBug, Diagnostic, ScriptError, Span
 from bpfscript.ir.cfg import Graph
-from bpfscript.ir.core import Block, Edge, Function, Instr, Module, Value
-from bpfscript.ir.types import I1, I32, I64, MAP, MAP_OBJECT, STACK
+from bpfscript.ir.core import Block, Function, Instr, Module, Value
+from bpfscript.ir.types import STACK
 from bpfscript.manifest import Internal, MapDef, MapType
 from bpfscript.target import Target
 
+from .chains import chain_lengths
 from .initialised import slots_of
-from .values import definitions, operands, replace, use_blocks
+from .scratch import move
+from .shared_frames import SharedFrames
+from .values import definitions, operands, replace
 
 BUDGET = 320  # bytes of slots in a chain of calls
-_ON_STACK = ("for_each_map_elem", "iter_num_new", "iter_num_next", "iter_num_destroy")
 SCRATCH_MAX = 32 << 10  # bytes of a per-CPU value (PCPU_MIN_UNIT_SIZE)
+CHAIN_MAX = 8  # functions: MAX_CALL_FRAMES
+_ON_STACK = ("iter_num_new", "iter_num_next", "iter_num_destroy")
 
 
 def stack_slots(module: Module, target: Target, budget: int = BUDGET) -> None:
     """May run again with a lower budget, in bytes; scratch memory grows then."""
-    depth = _chain_lengths(module)
+    depth = chain_lengths(module)
+    if deep := [f for f in module.functions if depth[f.name] > CHAIN_MAX and f.entry is None]:
+        message = f"loops over maps are nested more than {CHAIN_MAX - 1} times"
+        raise ScriptError([_refusal(deep, message)])
     scratch = module.maps.get(Internal.SCRATCH)
     used = scratch.value_size if scratch else 0
-    for function in module.functions:
-        slots = _Slots(function)
-        if slots.sizes:
-            groups = slots.groups()
-            moved = _too_big(groups, slots, budget // depth[function.name] // 8 * 8)
-            used = _place(function, slots, groups, moved, used)
+    frames = SharedFrames(module)
+    for function in sorted(module.functions, key=lambda f: f.entry is None):
+        taken = frames.take(function)
+        slots = _Slots(function, taken)
+        if slots.roots:
+            used = _place(slots, budget // depth[function.name] // 8 * 8, used, taken, frames)
     if used > SCRATCH_MAX:
         message = f"the script needs {used} bytes of memory for its values, {SCRATCH_MAX} are there"
-        raise ScriptError([_refusal(module.functions, message)])
+        raise ScriptError([_refusal(module.functions, message, "lower max_strlen")])
     if used:
         module.maps[Internal.SCRATCH] = MapDef(
             Internal.SCRATCH, MapType.PERCPU_ARRAY, None, None, 4, used, 1
         )
 
 
-def _refusal(functions: list[Function], message: str) -> Diagnostic:
+def _refusal(functions: list[Function], message: str, hint: str | None = None) -> Diagnostic:
     spans = (i.span for f in functions for i in f.instructions() if i.span)
     span = next(spans, None)
     if not isinstance(span, Span):
         raise CompilerBug(message)
-    return Diagnostic(message, span, hint="lower max_strlen")
-
-
-def _chain_lengths(module: Module) -> dict[str, int]:
-    """Functions in the longest chain of calls that each function is part of."""
-    calls = {
-        f.name: {str(i.attrs["function"]) for i in f.instructions() if "function" in i.attrs}
-        for f in module.functions
-    }
-    callers = {name: {f for f, to in calls.items() if name in to} for name in calls}
-
-    def longest(name: str, next: dict[str, set[str]]) -> int:
-        return 1 + max((longest(n, next) for n in next[name]), default=0)
-
-    return {name: longest(name, calls) + longest(name, callers) - 1 for name in calls}
+    return Diagnostic(message, span, hint=hint)
 
 
 class _Slots:
-    """The slots of a function, which of them are needed at once, which are bound to one space."""
+    """The slots of a function, which of them are needed at once, which must be stack.
 
-    def __init__(self, function: Function) -> None:
+    Sets of slots are bits of integers. `pinned`: iterators, and what called functions get;
+    `frames`: what loops over maps share; `taken`: the frame that a callback has elsewhere.
+    """
+
+    def __init__(self, function: Function, taken: Value | None) -> None:
         self.function, self.made = function, definitions(function)
-        self.sizes = {v: _size(i) for v, i in self.made.items() if i.op == "slot"}
-        self.roots = slots_of(function, self.made, set(self.sizes))
-        self.conflicts: dict[Value, set[Value]] = {v: set() for v in self.sizes}
-        self.pinned: set[Value] = set()
+        slots = [v for v, i in self.made.items() if i.op == "slot"]
+        self.sizes = {v: _size(self.made[v]) for v in slots if v is not taken}
+        self.bits = {v: 1 << n for n, v in enumerate(self.sizes)}
+        self.roots = slots_of(function, self.made, set(slots))
+        self.masks = {v: self._mask(roots) for v, roots in self.roots.items()}
+        self.conflicts = dict.fromkeys(self.sizes, 0)
         self._find_conflicts()
-        self._conflict(self._escaped(), set(self.sizes))
-        self._find_pinned()
+        self.together = self._meeting()
+        self.pinned, self.frames = self._bound_to_stack()
+
+    def members(self, mask: int) -> Iterator[Value]:
+        slots = list(self.sizes)
+        while mask:
+            lowest = mask & -mask
+            yield slots[lowest.bit_length() - 1]
+            mask ^= lowest
+
+    def _mask(self, slots: set[Value]) -> int:
+        return sum(self.bits.get(s, 0) for s in slots)
 
     def _find_conflicts(self) -> None:
         graph = Graph(self.function)
-        live_in: dict[Block, set[Value]] = {}
+        live_in: dict[Block, int] = {}
         changed = True
         while changed:
             changed = False
             for block in reversed(graph.order):
-                live: set[Value] = set()
-                for edge in block.terminator.targets:
-                    live |= live_in.get(edge.block, set())
-                self._scan(block, live)
+                live = self._scan(block, live_in)
                 if live_in.get(block) != live:
                     live_in[block] = live
                     changed = True
+        for slot in self._escaped():
+            self.conflicts[slot] = (1 << len(self.sizes)) - 1
+        for slot in self.sizes:
+            for other in self.members(self.conflicts[slot]):
+                self.conflicts[other] |= self.bits[slot]
 
-    def _scan(self, block: Block, live: set[Value]) -> None:
-        self._conflict(live, live)
+    def _scan(self, block: Block, live_in: dict[Block, int]) -> int:
+        """What is live at the start of a block. What begins to be live conflicts with the rest."""
+        live = 0
+        for edge in block.terminator.targets:
+            there = live_in.get(edge.block, 0)
+            self._conflict(there & ~live, live & ~there)
+            live |= there
         for instr in reversed(block.instrs):
             if instr.op == "slot" and instr.result:
-                live.discard(instr.result)
-            new = {s for v in operands(instr) for s in self.roots.get(v, ())} - live
+                live &= ~self.bits.get(instr.result, 0)
+            new = 0
+            for value in operands(instr):
+                new |= self.masks.get(value, 0)
+            new &= ~live
             if new:
                 live |= new
                 self._conflict(new, live)
+        return live
 
-    def _conflict(self, these: set[Value], those: set[Value]) -> None:
-        for slot in these:
-            for other in those:
-                if other is not slot:
-                    self.conflicts[slot].add(other)
-                    self.conflicts[other].add(slot)
+    def _conflict(self, these: int, those: int) -> None:
+        for slot in self.members(these) if those else ():
+            self.conflicts[slot] |= those
 
-    def _escaped(self) -> set[Value]:
+    def _escaped(self) -> Iterator[Value]:
         """Slots whose address is a value of the script: it may be read as long as there is one."""
-        taken = (i for i in self.function.instructions() if i.op == "to_int")
-        return {slot for instr in taken for slot in self.roots.get(instr.args[0], ())}
-
-    def _find_pinned(self) -> None:
-        """A callback's frame must be stack: bpf_for_each_map_elem takes nothing else. So must an
-        iterator."""
         for instr in self.function.instructions():
-            if instr.op == "call_function" or instr.attrs.get("helper") in _ON_STACK:
+            if instr.op == "to_int":
+                yield from self.members(self.masks.get(instr.args[0], 0))
+
+    def _meeting(self) -> dict[Value, set[Value]]:
+        """Slots that some pointer may point into as well: they get memory of one kind."""
+        found: dict[Value, set[Value]] = {}
+        for slots in self.roots.values():
+            for slot in slots if len(slots) > 1 else ():
+                found.setdefault(slot, set()).update(slots)
+        return found
+
+    def _bound_to_stack(self) -> tuple[set[Value], set[Value]]:
+        """bpf_for_each_map_elem takes nothing but stack for a frame."""
+        pinned: set[Value] = set()
+        frames: set[Value] = set()
+        for instr in self.function.instructions():
+            helper = instr.attrs.get("helper")
+            if helper == "for_each_map_elem" and instr.args[2] in self.bits:
+                frames.add(instr.args[2])
+            elif instr.op == "call_function" or helper in (*_ON_STACK, "for_each_map_elem"):
                 for arg in instr.args:
-                    self.pinned |= self.roots.get(arg, set())
-        for slots in self.roots.values():  # what merges with it stays with it
-            if slots & self.pinned:
-                self.pinned |= slots
+                    pinned |= self.roots.get(arg, set())
+        return pinned | {s for p in pinned | frames for s in self.together.get(p, ())}, frames
 
     def groups(self) -> list[list[Value]]:
-        """Slots that share memory. Those that meet in one pointer get memory of one kind later."""
+        """Slots that share memory, the largest first."""
         found: list[list[Value]] = []
+        masks: list[int] = []
         for slot in sorted(self.sizes, key=lambda s: -self.sizes[s]):
-            for group in found:
-                same = (slot in self.pinned) == (group[0] in self.pinned)
-                if same and not any(s in self.conflicts[slot] for s in group):
+            for n, group in enumerate(found):
+                if not self.conflicts[slot] & masks[n] and self._kind(slot) == self._kind(group[0]):
                     group.append(slot)
+                    masks[n] |= self.bits[slot]
                     break
             else:
                 found.append([slot])
+                masks.append(self.bits[slot])
         return found
 
+    def _kind(self, slot: Value) -> tuple[bool, bool]:
+        return slot in self.pinned, slot in self.frames
 
-def _too_big(groups: list[list[Value]], slots: _Slots, budget: int) -> list[list[Value]]:
-    """The groups that leave the stack: the largest, until the others fit, and all they meet."""
-    moved: list[list[Value]] = []
+
+def _leaving(groups: list[list[Value]], slots: _Slots, room: int, taken: Value | None) -> set[int]:
+    """Which groups leave the stack: the largest, frames last, until the others fit; and all they
+    meet. A taken frame has left already."""
+    home = {slot: n for n, group in enumerate(groups) for slot in group}
     total = sum(slots.sizes[g[0]] for g in groups)
-    rest = list(groups)
-    while total > budget:
-        movable = [g for g in rest if g[0] not in slots.pinned]
-        if not movable:
-            needed, there = f"needs {total} bytes of stack", f"{budget} are there"
-            raise ScriptError(
-                [_refusal([slots.function], f"what loops over maps share {needed}, {there}")]
-            )
-        todo = [movable[0]]
+    moved: set[int] = set()
+
+    def leave(todo: list[int]) -> None:
+        nonlocal total
         while todo:
-            group = todo.pop()
-            if group not in rest:
-                continue
-            rest.remove(group)
-            moved.append(group)
-            total -= slots.sizes[group[0]]
-            members = set(group)
-            met = {s for many in slots.roots.values() if many & members for s in many}
-            todo += [g for g in rest if met & set(g)]
+            number = todo.pop()
+            if number not in moved:
+                moved.add(number)
+                total -= slots.sizes[groups[number][0]]
+                met = (s for slot in groups[number] for s in slots.together.get(slot, ()))
+                todo += [home[s] for s in met if s in home]
+
+    leave([home[s] for s in slots.together.get(taken, ()) if s in home] if taken else [])
+    movable = [n for n, group in enumerate(groups) if group[0] not in slots.pinned]
+    first = [
+        n for n in movable if groups[n][0] not in slots.frames or slots.sizes[groups[n][0]] > room
+    ]
+    for number in first + movable:
+        if total > room:
+            leave([number])
     return moved
 
 
-def _place(
-    function: Function,
-    slots: _Slots,
-    groups: list[list[Value]],
-    moved: list[list[Value]],
-    used: int,
-) -> int:
-    """One slot or one piece of scratch for each group."""
-    start = function.blocks[0]
+def _place(slots: _Slots, room: int, used: int, taken: Value | None, frames: SharedFrames) -> int:
+    """One slot or one piece of scratch for each group; how much scratch is used then."""
+    function, groups = slots.function, slots.groups()
+    moved = _leaving(groups, slots, room, taken)
+    stands_for: dict[Value, Value] = {}
+    offsets = {taken: frames.places[function.name]} if taken else {}
+    head: list[Instr] = []
+    for number, group in enumerate(groups):
+        size = slots.sizes[group[0]]
+        if number in moved:
+            offsets.update(dict.fromkeys(group, used))
+            used += size
+        else:
+            slot = Value(STACK)
+            head.append(Instr("slot", attrs={"size": size}, result=slot))
+            stands_for.update(dict.fromkeys(group, slot))
     for block in function.blocks:
         block.instrs = [i for i in block.instrs if i.op != "slot"]
-    stands_for: dict[Value, Value] = {}
-    head: list[Instr] = []
-    for group in groups:
-        if group not in moved:
-            slot = Value(STACK)
-            head.append(Instr("slot", attrs={"size": slots.sizes[group[0]]}, result=slot))
-            stands_for.update(dict.fromkeys(group, slot))
-    if moved:
-        members = {s for g in moved for s in g}
-        home = _home(function, members)
-        _retype(slots, members)
-        key, base, offsets = Value(STACK), Value(MAP), dict[Value, int]()
-        for group in moved:
-            offsets.update(dict.fromkeys(group, used))
-            used += slots.sizes[group[0]]
-        _point_into(function, base, offsets)
-        _look_up(function, home, key, base)
-        head.append(Instr("slot", attrs={"size": 8}, result=key))
-    start.instrs[:0] = head
+    function.blocks[0].instrs[:0] = head
+    if offsets:
+        frames.leave(function, offsets)
+        move(function, offsets, slots.roots)
     replace(function, stands_for)
     return used
-
-
-def _retype(slots: _Slots, moved: set[Value]) -> None:
-    for value, roots in slots.roots.items():
-        if roots & moved:
-            value.type = MAP
-
-
-def _home(function: Function, moved: set[Value]) -> Block:
-    """Where to look the scratch memory up: above all its uses, but outside of loops.
-
-    So a program that leaves early, by its predicate or for a foreign system call, pays nothing.
-    """
-    graph = Graph(function)
-    uses = use_blocks(function)
-    blocks = {b for slot in moved for b in uses.get(slot, ()) if b in graph.index}
-    home = max(blocks, key=lambda b: graph.index[b], default=graph.order[0])
-    while not all(graph.dominates(home, b) for b in blocks):
-        home = graph.dominator[home]
-    for loop in reversed(graph.loops()):  # inner ones first
-        if home in loop.body:
-            home = graph.dominator[loop.header]
-    return home
-
-
-def _point_into(function: Function, base: Value, offsets: dict[Value, int]) -> None:
-    """A pointer of its own for each use of scratch: one for all would take a register, or a word of
-    the stack, all the time."""
-    for block in function.blocks:
-        instrs: list[Instr] = []
-        for instr in block.instrs:
-            pointers: dict[Value, Value] = {}
-            for slot in dict.fromkeys(v for v in operands(instr) if v in offsets):
-                pointers[slot], offset = Value(MAP), Value(I64)
-                instrs.append(Instr("const", attrs={"value": offsets[slot]}, result=offset))
-                instrs.append(Instr("ptr_add", [base, offset], result=pointers[slot]))
-            instr.args = [pointers.get(a, a) for a in instr.args]
-            for edge in instr.targets:
-                edge.args = [pointers.get(a, a) for a in edge.args]
-            instrs.append(instr)
-        block.instrs = instrs
-
-
-def _look_up(function: Function, home: Block, key: Value, base: Value) -> None:
-    """Find the scratch memory; a program without it ends, which never happens."""
-    zero, object, null, result = (Value(t) for t in (I32, MAP_OBJECT, I1, I64))
-    body = Block("scratch", [], home.instrs)
-    leave = Block(
-        "no_scratch",
-        [],
-        [Instr("const", attrs={"value": 0}, result=result), Instr("return", [result])],
-    )
-    home.instrs = [
-        Instr("const", attrs={"value": 0}, result=zero),
-        Instr("store", [key, zero], {"off": 0}),
-        Instr("map_ptr", attrs={"map": Internal.SCRATCH}, result=object),
-        Instr("call", [object, key], {"helper": "map_lookup_elem"}, base),
-        Instr("is_null", [base], result=null),
-        Instr("branch", [null], targets=[Edge(leave), Edge(body)]),
-    ]
-    function.blocks.insert(function.blocks.index(home) + 1, body)
-    function.blocks.append(leave)
 
 
 def _size(instr: Instr) -> int:

@@ -38,7 +38,7 @@ def _instruction(code: int, registers: int = 0, offset: int = 0, imm: int = 0) -
 
 _RETURN_0 = _instruction(0xB7) + _instruction(0x95)  # r0 = 0; exit
 _MANY = _instruction(0xB7) * 4096  # with an exit more than older kernels take
-_MAY_GOTO = _instruction(0xE5)  # BPF_JMP | BPF_JCOND, to the next instruction
+_MAY_GOTO = _instruction(0xE5, offset=1) + _instruction(0xB7)  # 6.12 refuses one to what follows
 HELPERS = {  # enum bpf_func_id
     "probe_write_user": 36,
     "override_return": 58,

@@ -39,11 +39,13 @@ def target() -> LiveTarget:
     return LiveTarget()
 
 
-def compiled(text: str, *, optimise: bool = True, verify: bool = True) -> Artifact:
+def compiled(
+    text: str, *, backend: str = "native", optimise: bool = True, verify: bool = True
+) -> Artifact:
     """Raises ScriptError."""
-    options = Options(positional=POSITIONAL)
+    options, source = Options(positional=POSITIONAL), Source("t.bt", text)
     return compile(
-        Source("t.bt", text), target(), options, optimise=optimise, verify=verify
+        source, target(), options, backend=backend, optimise=optimise, verify=verify
     ).artifact
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from script_support import compiled
+from script_support import compiled, load
 
 import bpfscript
 from bpfscript.diagnostics import ScriptError
@@ -66,3 +66,32 @@ def test_loops_of_minutes_are_refused() -> None:
         with pytest.raises(ScriptError, match="goes round") as caught:
             compiled(f"begin {{ {loop} }}")
         assert "t.bt:1:" in caught.value.diagnostics[0].span.place
+
+
+FILLED = '@m[1] = 10; @m[2] = 20; $s = "hello"; $t = str(0, 200); $u = comm; $n = 0;'
+SHARED = (
+    'for ($a : @m) { $s = str("abc", 100); $t = $s; $n += $a.1; '
+    'for ($b : @m) { $n += $b.1; if ($b.0 == 2) { $t = "q"; $s = strcap; } } } '
+).replace("strcap", '$t == "q" ? "yes" : "no"')
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("max_strlen", [64, 300, 1024])
+def test_frames_of_any_size(max_strlen: int) -> None:
+    text = f"config = {{ max_strlen = {max_strlen}; }} begin {{ {FILLED} {SHARED}"
+    shown = run(text + "print($n); print($s); print($t); print($u == comm); exit(); }")
+    assert [event.args[0] for event in shown] == [90, "yes", "q", True]
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("backend", ["native", "llvm"])
+def test_deep_loops_over_maps(backend: str) -> None:
+    names = [f"$v{n}" for n in range(20)]
+    values = " ".join(f"{name} = rand % 1 + {n};" for n, name in enumerate(names))
+    loops = "".join(f"for ($k{n} : @m) {{ " for n in range(7))
+    sums = " ".join(f"$n += {name} + $k{n % 7}.1;" for n, name in enumerate(names))
+    text = f"begin {{ @m[1] = 1; $n = 0; {values} {loops} {sums} {'}' * 7} @r = $n; exit(); }}"
+    load(compiled(text, backend=backend))
+    assert run(text.replace("@r = $n", "print($n)"))[0].args == (210,)
+    with pytest.raises(ScriptError, match="nested more than 7"):
+        compiled(text.replace(loops, loops + "for ($kx : @m) {").replace("}" * 7, "}" * 8))
