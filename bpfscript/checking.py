@@ -77,7 +77,11 @@ def _probe(info: ProbeInfo, has: Callable[[str], bool]) -> str:
     """A probe, how many places its program goes to, and by what."""
     how = attach_type(info, has)
     kinds = sorted({place.kind for place in info.attachments})
-    by = how.name.lower() if how is not AttachType.NONE else " and ".join(kinds)
+    by = (
+        how.name.lower().removeprefix("trace_")
+        if how is not AttachType.NONE
+        else " and ".join(kinds)
+    )
     more = f" and {len(info.names) - 1} more" if len(info.names) > 1 else ""
     count = len(info.attachments)
     return f"{shown(info.names[0]) + more:<48} {count} place{'s' * (count != 1)} by {by}"

@@ -147,6 +147,8 @@ def _check(command: Command) -> None:
         raise UsageError(f"--max-overhead takes a percentage like 2%, not '{share}'.")
     if command.has("cmd") and command.has("pid"):
         raise UsageError("Cannot use both -c and -p.")
+    if "" in command.all("plot") and command.last("f") == "json":
+        raise UsageError("--plot draws text: with -f json it takes a FILE.svg.")
     if command.has("target"):
         if command.has("cmd") or command.has("pid"):
             raise UsageError("Cannot use --target with -c or -p: nothing is run.")

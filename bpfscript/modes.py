@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bpfscript.pieces import HostCode, Plan
     from bpfscript.runtime.json_output import JsonPrinter
     from bpfscript.runtime.live_target import LiveTarget
+    from bpfscript.runtime.records import Printer as RecordPrinter
     from bpfscript.runtime.session import Session
     from bpfscript.runtime.sink import Buffering, Sink
     from bpfscript.runtime.symbols import Symbols
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from bpfscript.target import Target
 
 OK, NOTHING = 0, 1
+PICTURES = ("flame", "plot", "trace-json")
 _TITLES = {"nodes": "nodes (AST)"}
 
 
@@ -191,17 +193,23 @@ def trace(
             quiet=command.has("quiet"), buffering=buffering,
             warnings=warnings(command),
         )  # fmt: skip
+        shown: RecordPrinter = printer
+        if any(map(command.has, PICTURES)):
+            from bpfscript.gallery import beside
+
+            shown = beside(printer, command, artifact.manifest, symbols, stack)
         words = command.last("cmd")
         child = Child.start(words) if words else None
         if mode == "bench":
             from bpfscript.runtime.trials import repeatable
 
             artifact = repeatable(artifact)
+        native = None if mode or command.has("trace-json") else lambda: printer.native(_make_native)
         session = Session(
-            artifact, printer, pid=pid(command), child=child, dry_run=command.has("dry-run"),
+            artifact, shown, pid=pid(command), child=child, dry_run=command.has("dry-run"),
             features=machine.features, warn=console.warning,
             say=console.lines if command.has("verbose") else lambda _: None,
-            native=None if mode else lambda: printer.native(_make_native),
+            native=native,
             max_overhead=float((command.last("max-overhead") or "0").rstrip("%")) / 100,
             stats=console.lines if command.has("stats") else None,
         )  # fmt: skip
@@ -225,6 +233,10 @@ def _printer(command: Command) -> type[JsonPrinter] | type[TextPrinter]:
         from bpfscript.runtime.json_output import JsonPrinter
 
         return JsonPrinter
+    if "" in command.all("plot"):
+        from bpfscript.pictures.terminal import PlotPrinter
+
+        return PlotPrinter
     from bpfscript.runtime.text import TextPrinter
 
     return TextPrinter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bpfscript.plain import dataclass, field
 
 COMPILER, OTHERS, ABSENT = "Compiler", "Others", ""
@@ -37,6 +39,9 @@ OPTIONS = (
     Option("warnings", "k", "", "report failed reads and map look-ups at run time"),
     Option("no-warnings", "", "", "report no warnings"),
     Option("unsafe", "", "", "allow system(), signal() and their kin"),
+    Option("flame", "", "FILE", "draw counts of stacks as a flame graph: FILE.svg, FILE.html"),
+    Option("plot", "", "[FILE.svg]", "draw histograms and time series, finer than text or as SVG"),
+    Option("trace-json", "", "FILE", "write events for Perfetto and chrome://tracing"),
     Option("max-overhead", "", "PERCENT", "let go of the costliest probe above this much CPU"),
     Option("stats", "", "", "tell at the end what each probe took"),
     Option("dry-run", "", "", "stop once everything is attached"),
@@ -114,6 +119,7 @@ def parse(words: list[str]) -> Command:
         cut = words.index("--")
         own, after = words[:cut], words[cut + 1 :]
     short = "".join(o.short + (":" if o.value else "") for o in OPTIONS if o.short)
+    own = list(_with_values(own))
     long = [o.long + ("=" if o.value else "") for o in OPTIONS if o.long]
     try:
         given, rest = gnu_getopt(own, short, long)
@@ -131,6 +137,20 @@ def parse(words: list[str]) -> Command:
         else:
             command.words.append(word)
     return command
+
+
+def _with_values(words: list[str]) -> Iterator[str]:
+    """Gives each option whose value may be left out one: `--plot x.svg` → `--plot=x.svg`."""
+    endings = {f"--{o.long}": o.value[5:-1] for o in OPTIONS if o.value.startswith("[FILE")}
+    taken = False
+    for word, following in zip(words, [*words, ""][1:], strict=True):
+        if taken:
+            taken = False
+        elif word in endings:
+            taken = following.endswith(endings[word])
+            yield f"{word}={following if taken else ''}"
+        else:
+            yield word
 
 
 def usage(program: str) -> str:

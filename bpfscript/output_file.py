@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bpfscript.target import MachineError
@@ -46,18 +48,26 @@ def _shared(path: str) -> bool:
 
 def write_whole(path: str, data: bytes, mode: int = 0o666) -> None:
     """A file that is complete or absent, or whatever else stands there. Raises MachineError."""
+    with whole_file(path, mode) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: str, mode: int = 0o666) -> Iterator[BinaryIO]:
+    """The same to write in pieces: it is there when the block ends well. Raises MachineError."""
     partial = f"{path}.{os.getpid()}.tmp"
-    made = False
     try:
         if os.path.exists(path) and not os.path.isfile(path):  # a device, a pipe
             with open(path, "wb") as device:
-                device.write(data)
+                yield device
             return
         with open(partial, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-            made = True
-            file.write(data)
-        os.replace(partial, path)
+            try:
+                yield file
+                file.flush()
+                os.replace(partial, path)
+            except BaseException:
+                os.unlink(partial)
+                raise
     except OSError as error:
-        if made:
-            os.unlink(partial)
         raise MachineError(f"cannot write {path}: {error.strerror}") from error

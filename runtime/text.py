@@ -58,6 +58,12 @@ class TextPrinter(Printer):
         info = f"Additional Info - helper: {event.helper}, retcode: {code}"
         self.message("runtime_error", f"{self.reason(event, code)}\n{info}", event.place)
 
+    def histogram(self, rows: list[histograms.Bucket]) -> str:
+        return histograms.text(rows)
+
+    def series(self, points: list[time_series.Point]) -> str:
+        return time_series.text(points)
+
     def table(
         self, name: str, table: Table, entries: Sequence[Entry], top: int, divisor: int
     ) -> None:
@@ -65,12 +71,12 @@ class TextPrinter(Printer):
         kind = t.name if isinstance(t, Aggregate) else ""
         if isinstance(t, Aggregate) and kind in ("hist", "lhist"):
             for row in table.rows(entries, top):
-                graph = histograms.text(histograms.rows(t, row.value, divisor))
+                graph = self.histogram(histograms.rows(t, row.value, divisor))
                 self.sink.write(f"{_label(name, row)}:\n{graph}\n")
         elif isinstance(t, Aggregate) and kind == "tseries":
             newest = time_series.newest(row.value for row in table.rows(entries))
             for row in table.rows(entries, top):
-                graph = time_series.text(time_series.points(t, row.value, newest))
+                graph = self.series(time_series.points(t, row.value, newest))
                 self.sink.write(f"{_label(name, row)}:\n{graph}")
         else:
             show = table.shower(divisor)

@@ -44,6 +44,11 @@ class Histogram:
         """How many values there were."""
         return sum(bucket.count for bucket in self.buckets)
 
+    @property
+    def rows(self) -> list[tuple[str, int]]:
+        """Label and count of each bucket."""
+        return [(label(b), b.count) for b in self.buckets]
+
     def percentile(self, percent: float) -> float:
         """The value below which `percent` (0 to 100) of the values lie.
 
@@ -70,9 +75,9 @@ class Histogram:
         return histograms.text(rows)
 
     def _repr_html_(self) -> str:
-        from bpfscript.pictures.histogram import svg
+        from bpfscript.pictures.histogram import picture
 
-        return svg([(label(b), b.count) for b in self.buckets])
+        return picture(self.rows).document()
 
 
 def _within(bucket: Bucket, part: float) -> float:
@@ -129,9 +134,9 @@ class Series:
         return time_series.text([time_series.Point(p.start, p.value) for p in self.points])
 
     def _repr_html_(self) -> str:
-        from bpfscript.pictures.series import svg
+        from bpfscript.pictures.series import picture
 
-        return svg([("", self.points)])
+        return picture([("", self.points)]).document()
 
 
 def series(t: Aggregate, found: dict[int, int], newest: int) -> Series:

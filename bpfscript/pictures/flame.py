@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from .svg import CHARACTER, document, element, printable
+from .svg import CHARACTER, Picture, element, printable
 
 WIDTH, _ROW, _NARROWEST = 1000, 17, 0.2
 
@@ -20,7 +20,7 @@ class _Box:
     inner: dict[str, _Box] = field(default_factory=dict)
 
 
-def svg(samples: Iterable[Sample], title: str = "all") -> str:
+def picture(samples: Iterable[Sample], title: str = "all") -> Picture:
     """A picture with the outermost functions at the bottom; a box's title tells its share."""
     root = _Box()
     for names, count in samples:
@@ -30,7 +30,7 @@ def svg(samples: Iterable[Sample], title: str = "all") -> str:
             box = box.inner.setdefault(name, _Box())
             box.count += count
     if not root.count:
-        return document(120, 20, [element("text", "no samples", x=4, y=14)])
+        return Picture(120, 20, [element("text", "no samples", x=4, y=14)])
     body: list[str] = []
     deepest = 0
     waiting = [(title, root, 0.0, 0)]
@@ -48,7 +48,7 @@ def svg(samples: Iterable[Sample], title: str = "all") -> str:
             x += inner.count * scale
     for name, x, width, depth, count in boxes:
         body.append(_box(name, x, width, (deepest - depth) * _ROW, count, root.count))
-    return document(WIDTH, (deepest + 1) * _ROW, body)
+    return Picture(WIDTH, (deepest + 1) * _ROW, body)
 
 
 def _box(name: str, x: float, width: float, y: float, count: int, total: int) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .svg import BAR, CHARACTER, document, element
+from .svg import BAR, CHARACTER, Picture, element
 
 _ROW, _BAR = 18, 420
 
 
-def svg(rows: Sequence[tuple[str, int]], title: str = "") -> str:
+def picture(rows: Sequence[tuple[str, int]], title: str = "") -> Picture:
     """rows: label and count."""
     most = max((count for _, count in rows), default=0) or 1
     left = CHARACTER * max((len(label) for label, _ in rows), default=0) + 12
@@ -22,4 +22,5 @@ def svg(rows: Sequence[tuple[str, int]], title: str = "") -> str:
         width = count * _BAR / most
         body.append(element("rect", x=left, y=y + 2, width=width, height=_ROW - 4, fill=BAR))
         body.append(element("text", str(count), x=left + width + 6, y=y + 13))
-    return document(left + _BAR + right, max(top + len(rows) * _ROW, _ROW) + 4, body)
+    width = max(left + _BAR + right, CHARACTER * len(title) + 8)
+    return Picture(width, max(top + len(rows) * _ROW, _ROW) + 4, body)

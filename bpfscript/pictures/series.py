@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from .svg import CHARACTER, INK, document, element
+from .svg import CHARACTER, INK, Picture, element
 
 _WIDTH, _HEIGHT, _TOP = 560, 160, 14
 _COLOURS = ("#4878a8", "#c05030", "#50883c", "#8858a0", "#a08020", "#408888")
@@ -13,12 +13,12 @@ _COLOURS = ("#4878a8", "#c05030", "#50883c", "#8858a0", "#a08020", "#408888")
 Points = Sequence[tuple[int, int | None]]
 
 
-def svg(lines: Sequence[tuple[str, Points]]) -> str:
+def picture(lines: Sequence[tuple[str, Points]]) -> Picture:
     """lines: a label, and points of (ns since 1970, value or None)."""
     values = [v for _, points in lines for _, v in points if v is not None]
     times = [t for _, points in lines for t, _ in points]
     if not values:
-        return document(120, 20, [element("text", "no data", x=4, y=14)])
+        return Picture(120, 20, [element("text", "no data", x=4, y=14)])
     low, high, first, last = min(*values, 0), max(*values, 0), min(times), max(times)
     high = high if high > low else low + 1
     left = CHARACTER * max(len(str(low)), len(str(high))) + 10
@@ -46,7 +46,7 @@ def svg(lines: Sequence[tuple[str, Points]]) -> str:
                 element("text", label, x=left + 8, y=bottom + 34 + 16 * number, fill=colour)
             )
     named = sum(bool(label) for label, _ in lines)
-    return document(left + _WIDTH + 10, bottom + 24 + 16 * named, body)
+    return Picture(left + _WIDTH + 10, bottom + 24 + 16 * named, body)
 
 
 def _runs(points: Points) -> list[list[tuple[int, int]]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from html import escape
+from typing import NamedTuple
 
 FONT = 12
 CHARACTER = 7.2  # width of one at that size, in a monospaced font
-BAR, LINE, INK = "#4878a8", "#c05030", "#303030"
+BAR, INK = "#4878a8", "#303030"
+_ROOM = 16
 
 
 def element(name: str, text: str | None = None, /, **attributes: float | str) -> str:
@@ -22,13 +24,32 @@ def printable(text: str) -> str:
     return escape("".join(c if c.isprintable() else "?" for c in text))
 
 
-def document(width: float, height: float, body: list[str]) -> str:
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:g}" height="{height:g}" '
-        f'viewBox="0 0 {width:g} {height:g}" font-family="monospace" font-size="{FONT}" '
-        f'fill="{INK}">'
-    )
-    return "\n".join([head, *body, "</svg>"]) + "\n"
+class Picture(NamedTuple):
+    """Elements that lie in a rectangle."""
+
+    width: float
+    height: float
+    body: list[str]
+
+    def document(self) -> str:
+        """It alone, as a file."""
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{self.width:g}" '
+            f'height="{self.height:g}" viewBox="0 0 {self.width:g} {self.height:g}" '
+            f'font-family="monospace" font-size="{FONT}" fill="{INK}">'
+        )
+        return "\n".join([head, *self.body, "</svg>"]) + "\n"
+
+
+def below_each_other(pictures: list[Picture]) -> Picture:
+    """On white, with room around each."""
+    width = max((p.width for p in pictures), default=0) + 2 * _ROOM
+    body, y = list[str](), float(_ROOM)
+    for picture in pictures:
+        body += [f'<g transform="translate({_ROOM},{y:g})">', *picture.body, "</g>"]
+        y += picture.height + _ROOM
+    paper = element("rect", width=width, height=y, fill="white")
+    return Picture(width, y, [paper, *body])
 
 
 def _value(value: float | str) -> str:
