@@ -123,7 +123,7 @@ class Attach:
     raw_tracepoint "sys_enter"               BPF_RAW_TRACEPOINT_OPEN
     kprobe, kretprobe  "[module:]function"   offset
     fentry, fexit "module:function", "bpf:id:name"
-    iter          "task"                     its objects: struct bpf_iter__task
+    iter          "[module:]task"            symbol (path to pin it at, or nothing)
     uprobe, uretprobe  path                  symbol, offset (in the file), by kind
     usdt          path                       symbol ("provider:name"), offset, semaphore
     profile, interval  ""                    period ns, or frequency Hz

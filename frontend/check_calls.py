@@ -37,6 +37,8 @@ Rule = Callable[["Calls", nodes.Call], Type | None]
 CLOCKS = ("boot", "monotonic", "tai", "sw_tai")
 NEEDS = {"override": "override_return", "write_user": "probe_write_user"}
 """Functions that some kernels have no helper for, and the feature."""
+SENT = ("print", "time", "join", "cat", "system", "errorf", "warnf")
+"""Functions whose output somebody has to be there for."""
 PID_NAMESPACES = ("curr_ns", "init")
 
 
@@ -53,6 +55,9 @@ class Calls(Memory, Parameters):
             return None
         if not self.check_arguments(node, row):
             return row.result
+        if self.instance.pinned and node.name in SENT:
+            text = f"nobody reads what {node.name}() of a pinned iterator sends"
+            self.report.warning(node.span, text, "printf() writes into its file")
         rule = RULES.get(node.name)
         return rule(self, node) if rule else row.result
 

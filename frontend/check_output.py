@@ -29,6 +29,11 @@ class Output(Aggregates):
         arguments = [a for i in range(1, len(node.args)) if (a := self.argument(node, i))]
         types = [self.types.get(a) for a in arguments]
         fault = format_fault(format or "", types, [self.aggregate_read(a) for a in arguments])
+        if not fault and node.name == "printf" and self.instance.pinned:
+            from .kernel_formats import fault as kernel_fault
+
+            if fault := kernel_fault(format or "", types):
+                fault = f"{fault}, and it does in an iterator that is pinned"
         if fault:
             self.error(node.span, fault)
         for type in types:

@@ -85,6 +85,16 @@ def _formatted(kind: str, place: bool = False) -> Callable[[Body, nodes.Call], N
     return emit
 
 
+def _printf(body: Body, node: nodes.Call) -> None:
+    if body.instance.pinned:
+        from .lower_iter import seq_printf
+
+        arguments = [expression(node, i) for i in range(1, len(node.args))]
+        seq_printf(body, str(literal(body, node, 0)), arguments)
+    else:
+        _formatted("printf")(body, node)
+
+
 def _print(body: Body, node: nodes.Call) -> None:
     what = expression(node, 0)
     if isinstance(what, nodes.Map) and (what.key is None):
@@ -401,7 +411,7 @@ def _debugf(body: Body, node: nodes.Call) -> None:
 
 
 CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
-    "printf": _formatted("printf"),
+    "printf": _printf,
     "errorf": _formatted("errorf", place=True),
     "warnf": _formatted("warnf", place=True),
     "cat": _formatted("cat"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -12,6 +13,7 @@ from .resolve_base import Match, Point, Search, near
 from .resolve_kernel import KERNEL, visible
 
 ITERATOR = "bpf_iter__"  # what begins the name of an iterator's context in BTF
+_PINNED = "/sys/fs/bpf"  # where relative paths of pins begin
 _PLAIN = {"fentry": "kprobe", "fexit": "kretprobe"}
 
 
@@ -123,10 +125,9 @@ def iterator(point: Point, search: Search) -> list[Match]:
         known = [t.name.removeprefix(ITERATOR) for t in btf.all("struct") if ITERATOR in t.name]
         message = f"iter {name} not available for your kernel version."
         return search.error(point, message, near(name, known))
-    if pin:
-        return search.error(point, "iterators that are pinned are not supported yet")
     target = f"{owner}:{name}" if owner else name
-    return [Match(point, point.attach(point.name(name), target=target))]
+    path = os.path.join(_PINNED, pin[0]) if pin and pin[0] else ""
+    return [Match(point, point.attach(point.name(name), target=target, symbol=path))]
 
 
 def _owner(target: Target, iterator: str) -> str | None:

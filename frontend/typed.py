@@ -88,6 +88,11 @@ class Instance:
     syscalls: dict[int, int] = field(default_factory=dict)
     syscall_side: Literal["", "enter", "exit"] = ""
 
+    @property
+    def pinned(self) -> bool:
+        """Whether it is an iterator that others read, when this process has ended."""
+        return self.kind == "iter" and any(place.symbol for place in self.attachments)
+
 
 class Importer(Protocol):
     """Reads the files that scripts import. Paths are relative to where the tool was started."""

@@ -58,6 +58,7 @@ HELPERS: dict[str, Helper] = {
     "jiffies64": Helper(118, 0, writes=False),
     "get_ns_current_pid_tgid": Helper(120, 4),
     "ktime_get_boot_ns": Helper(125, 0, writes=False),
+    "seq_printf": Helper(126, 5),
     "ringbuf_output": Helper(130, 4),
     "ringbuf_reserve": Helper(131, 3, "ring?"),
     "ringbuf_submit": Helper(132, 2),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 USER_STACK = 1 << 8  # BPF_F_USER_STACK
 
-UNMODELLED = frozenset({"get_stackid", "snprintf", "trace_printk"})
+UNMODELLED = frozenset({"get_stackid", "snprintf", "trace_printk", "seq_printf"})
 """Helpers of HELPERS that no program made here calls."""
 
 

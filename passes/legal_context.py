@@ -40,7 +40,7 @@ def arch(code: Code) -> Arch:
 def argument(code: Code, instr: Instr) -> Value:
     index, kind = instr.attrs["index"], code.entry.kind
     assert isinstance(index, int)
-    if kind in RAW_KINDS:
+    if kind in RAW_KINDS or kind == "iter":
         return code.load(code.context, I64, 8 * index)
     if kind in TRAMPOLINE_KINDS:
         slot = code.slot(8)

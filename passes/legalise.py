@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpfscript.ir.cfg import Graph
-from bpfscript.ir.core import Function, Instr, Module, Value
+from bpfscript.ir.core import Entry, Function, Instr, Module, Value
 from bpfscript.ir.ops import OPS
 from bpfscript.target import Target
 
@@ -110,7 +110,7 @@ def _expand(code: Code) -> None:
             code.module.chose("program", function.name, function.entry.section, why)
             if function.entry.syscalls:
                 legal_context.prologue(code)
-            elif function.entry.kind == "iter":
+            elif function.entry.kind == "iter" and not _is_pinned(function.entry):
                 legal_iter.prologue(code)
         for instr in instrs:
             instr.args = [stands_for.get(a, a) for a in instr.args]
@@ -128,6 +128,10 @@ def _expand(code: Code) -> None:
     function.blocks = [b for b in order if b not in code.cold] + [
         b for b in order if b in code.cold
     ]
+
+
+def _is_pinned(entry: Entry) -> bool:
+    return any(place.symbol for place in entry.probe.attachments)
 
 
 def _rename(function: Function, stands_for: dict[Value, Value]) -> None:

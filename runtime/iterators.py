@@ -7,22 +7,51 @@ object. So none is lost.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from collections.abc import Callable
 
+from bpfscript.manifest import Attach
+
 from .errors import BpfError
 from .fd import Fd
-from .sys import AttachType, Cmd, IterCreate, Kernel, TracingLinkCreate
+from .sys import (
+    AttachType,
+    CgroupIterInfo,
+    Cmd,
+    IterCreate,
+    IterLinkCreate,
+    Kernel,
+    ObjectPin,
+    address,
+    buffer_of,
+)
 
 _CHUNK = 1 << 16  # bytes
+_PARENTS_FIRST = 2  # BPF_CGROUP_ITER_DESCENDANTS_PRE
 
 
-def open_iterator(program: Fd, kernel: Kernel, name: str) -> Fd:
+def open_iterator(program: Fd, kernel: Kernel, place: Attach) -> Fd:
     """A file of one walk over the objects. Raises BpfError."""
-    attr = TracingLinkCreate(prog_fd=program.fileno(), attach_type=AttachType.TRACE_ITER)
-    with Fd(kernel.bpf(Cmd.LINK_CREATE, attr, name)) as link:
-        return Fd(kernel.bpf(Cmd.ITER_CREATE, IterCreate(link_fd=link.fileno()), name))
+    with _link(program, kernel, place) as link:
+        return Fd(kernel.bpf(Cmd.ITER_CREATE, IterCreate(link_fd=link.fileno()), place.name))
+
+
+def pin_iterator(program: Fd, kernel: Kernel, place: Attach) -> None:
+    """Leave the iterator in a BPF file system: whoever reads the file walks. Raises BpfError."""
+    with _link(program, kernel, place) as link:
+        path = buffer_of(os.fsencode(place.symbol) + b"\0")
+        attr = ObjectPin(pathname=address(path), bpf_fd=link.fileno())
+        kernel.bpf(Cmd.OBJ_PIN, attr, place.symbol)
+
+
+def _link(program: Fd, kernel: Kernel, place: Attach) -> Fd:
+    attr = IterLinkCreate(prog_fd=program.fileno(), attach_type=AttachType.TRACE_ITER)
+    everything = CgroupIterInfo(order=_PARENTS_FIRST)
+    if place.target == "cgroup":  # from the root of all, which 0 stands for
+        attr.info, attr.info_len = ctypes.addressof(everything), ctypes.sizeof(everything)
+    return Fd(kernel.bpf(Cmd.LINK_CREATE, attr, place.name))
 
 
 def walk(file: Fd, paused: Callable[[], bool]) -> None:

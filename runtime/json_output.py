@@ -34,6 +34,9 @@ class JsonPrinter(Printer):
             self._count("attached_probes", "probes", count)
         self.notify()
 
+    def pinned(self, path: str) -> None:
+        pass
+
     def lost(self, count: int) -> None:
         self._count("lost_events", "events", count)
 

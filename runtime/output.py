@@ -139,6 +139,10 @@ class Printer(ABC):
     def attached(self, count: int) -> None:
         """Tracing starts with `count` probes."""
 
+    @abstractmethod
+    def pinned(self, path: str) -> None:
+        """An iterator is now a file."""
+
     def notify(self) -> None:
         """The line that test harnesses wait for, if the environment asks for it."""
         if _NOTIFY in os.environ:

@@ -32,6 +32,9 @@ class Printer(Protocol):
     def attached(self, count: int) -> None:
         """Tracing starts: `count` probes are attached."""
 
+    def pinned(self, path: str) -> None:
+        """An iterator is now a file."""
+
     def event(self, event: Event, data: memoryview) -> None:
         """A record that is not the session's own to act on. `data` is valid during the call."""
 

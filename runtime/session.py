@@ -15,7 +15,7 @@ from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, Probe
 from .errors import AttachError, KernelError, OtherKernel
 from .fd import Fd, raise_limits
 from .features import Features
-from .iterators import open_iterator, walk
+from .iterators import open_iterator, pin_iterator, walk
 from .kernel_types import KernelTypes
 from .links import LAST_FIRST, RUN_ONCE, TIED, Attacher, Link, attach_type, groups, release, stop
 from .maps import Map, create_map, sized
@@ -332,8 +332,12 @@ class Session:
         program = self._tied.get(first) if tied else self._programs[info.program]
         if program is None:
             raise AttachError(first.name, "its program was refused")
-        if first.kind == "iter":
-            file = open_iterator(program, self.kernel, first.name)
+        if first.kind == "iter" and first.symbol:
+            if not self.dry_run:
+                pin_iterator(program, self.kernel, first)
+                self.printer.pinned(first.symbol)
+        elif first.kind == "iter":
+            file = open_iterator(program, self.kernel, first)
             self._iterators.append(self._stack.enter_context(file))
         else:
             links = attacher.attach(program, places, how)

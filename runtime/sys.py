@@ -41,6 +41,7 @@ class Cmd(IntEnum):
     MAP_DELETE_ELEM = 3
     MAP_GET_NEXT_KEY = 4
     PROG_LOAD = 5
+    OBJ_PIN = 6
     PROG_TEST_RUN = 10
     PROG_GET_NEXT_ID = 11
     PROG_GET_FD_BY_ID = 13
@@ -203,9 +204,33 @@ class TracingLinkCreate(ctypes.Structure):
 
 
 @_layout
+class IterLinkCreate(ctypes.Structure):
+    prog_fd: U32
+    target_fd: U32
+    attach_type: U32
+    flags: U32
+    info: U64  # union bpf_iter_link_info
+    info_len: U32
+
+
+@_layout
+class CgroupIterInfo(ctypes.Structure):
+    order: U32
+    cgroup_fd: U32
+    cgroup_id: U64
+
+
+@_layout
 class IterCreate(ctypes.Structure):
     link_fd: U32
     flags: U32
+
+
+@_layout
+class ObjectPin(ctypes.Structure):
+    pathname: U64
+    bpf_fd: U32
+    file_flags: U32
 
 
 @_layout

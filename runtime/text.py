@@ -29,6 +29,9 @@ class TextPrinter(Printer):
             self.messages.line(f"Attached {count} probe{'' if count == 1 else 's'}")
         self.notify()
 
+    def pinned(self, path: str) -> None:
+        self.sink.write(f"Program pinned to {path}\n")
+
     def lost(self, count: int) -> None:
         self.sink.batch_end()
         self.messages.line(f"Lost {count} events")

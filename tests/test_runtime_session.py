@@ -153,6 +153,9 @@ class Notes:
     def attached(self, count: int) -> None:
         self.lines.append(("attached", count))
 
+    def pinned(self, path: str) -> None:
+        self.lines.append(("pinned", path))
+
     def event(self, event: Event, data: memoryview) -> None:
         self.lines.append(int.from_bytes(data[8:16], "little"))
 

@@ -143,6 +143,9 @@ class Collector(TextPrinter):
     def attached(self, count: int) -> None:
         pass
 
+    def pinned(self, path: str) -> None:
+        pass
+
     def lost(self, count: int) -> None:
         self._give(Event("lost", (count,), f"Lost {count} events"))
 

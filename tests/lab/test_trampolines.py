@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from bpfscript.frontend.typed import Options
+from bpfscript.listing import Listing
+from bpfscript.runtime.errors import BpfError, KernelError
+from bpfscript.runtime.live_target import LiveTarget
 
 pytestmark = [pytest.mark.kernel, pytest.mark.requires("btf", "tracefs")]
 needs_fentry = pytest.mark.requires("fentry")
@@ -153,3 +160,45 @@ def test_no_record_of_an_iterator_is_lost(trace: Trace) -> None:
     """
     lines = trace(script, lambda: None)
     assert len(lines) - 1 == int(lines[-1].split()[-1]) > 100
+
+
+@pytest.mark.requires("iter")
+@pytest.mark.short
+def test_a_pinned_iterator_is_a_file(trace: Trace, name: str) -> None:
+    script = f"""
+        iter:task:{name} /ctx.task->tgid == $2/ {{
+            printf("%s|%-8s|%d|%x|%5u|%c%%\\n", ctx.task->comm, "x", -1, (int8)-1, 7, 65);
+            @n = count();
+        }}
+    """
+    comm = Path("/proc/self/comm").read_text().strip()
+    trace(script, lambda: None, os.getpid())
+    path = Path("/sys/fs/bpf") / name
+    assert f"{comm}|x       |-1|ff|    7|A%" in path.read_text().splitlines()
+    with pytest.raises(BpfError, match=f"{path}: File exists"):
+        trace(script, lambda: None, os.getpid())
+    path.unlink()
+
+
+@pytest.fixture
+def name() -> str:
+    if not os.path.ismount("/sys/fs/bpf"):
+        subprocess.run(["mount", "-t", "bpf", "bpf", "/sys/fs/bpf"], check=True)
+    return f"lab-{os.getpid()}"
+
+
+OF_ONE_MAP = {"bpf_map_elem", "bpf_sk_storage_map", "sockmap"}  # a script cannot name it
+
+
+@pytest.mark.requires("iter")
+def test_every_kind_of_iterator(trace: Trace, machine: LiveTarget) -> None:
+    listed = list(Listing(machine, Options(), print).patterns("iter:*"))
+    assert {"iter:task", "iter:task_file", "iter:bpf_map", "iter:tcp", "iter:ksym"} <= set(listed)
+    refused = {}
+    for name in listed:
+        try:
+            lines = trace(f"{name} {{ @ = count(); }}", lambda: None)
+            assert all(re.fullmatch(r"@: \d+", line) for line in lines), name
+        except KernelError as error:
+            refused[name.removeprefix("iter:")] = str(error)
+    assert refused.keys() <= OF_ONE_MAP, refused
