@@ -54,7 +54,7 @@ class Beside:
         self, printer: Printer, witness: Collector, all: bool, done: Callable[[], None]
     ) -> None:
         self._printer, self._witness, self._all, self._done = printer, witness, all, done
-        self.attached, self.shown = printer.attached, printer.shown
+        self.attached, self.pinned, self.shown = printer.attached, printer.pinned, printer.shown
 
     def event(self, event: Definition, data: memoryview) -> None:
         self._printer.event(event, data)
