@@ -94,7 +94,8 @@ class Places:
             self.fixed[instr.result] = instr, 0
         elif instr.op == "ptr_add" and instr.result:
             base, step = (self.fixed.get(a) for a in instr.args)
-            if base and step and base[0].op in ("slot", "map_value", "rodata"):
+            known = step and step[0].op == "const"
+            if base and step and known and base[0].op in ("slot", "map_value", "rodata"):
                 self.fixed[instr.result] = base[0], base[1] + number(step[0].attrs["value"])
 
     def constant(self, value: Value) -> int | None:
@@ -105,6 +106,11 @@ class Places:
         type = value.type
         assert isinstance(type, I)
         return number(found[0].attrs["value"]) & (1 << type.bits) - 1
+
+    def relocated(self, value: Value) -> Instr | None:
+        """The `core` operation of a value that an instruction can have as its immediate."""
+        base = self.fixed.get(value, (None, 0))[0]
+        return base if base and base.op == "core" and not is_wide(base) else None
 
     def _find_dead(self, function: Function) -> set[Instr]:
         todo = [i for i in function.instructions() if effects(i) & (WRITES | ENDS)]
@@ -142,6 +148,11 @@ class Places:
         for value in operands(instr):
             found += self.made[value].args if value in self.fused else [value]
         return [v for v in found if v not in self.fixed]
+
+
+def is_wide(core: Instr) -> bool:
+    """Whether the number takes all 64 bits, on this kernel or another."""
+    return str(core.attrs["of"]).startswith("enumval_value ")
 
 
 def number(attr: object) -> int:

@@ -13,6 +13,7 @@ from bpfscript.ir.types import I
 from bpfscript.manifest import (
     Artifact,
     CodeFunction,
+    CoreRelocation,
     Internal,
     Manifest,
     MapDef,
@@ -20,6 +21,7 @@ from bpfscript.manifest import (
     Program,
 )
 from bpfscript.plain import replace
+from bpfscript.target import Target
 from bpfscript.types import UINT64, align_up
 
 _ALIGN = 8  # of each constant
@@ -38,7 +40,9 @@ def constants(module: Module) -> tuple[bytes, dict[bytes, int]]:
     return bytes(out), offsets
 
 
-def assemble(module: Module, source: Source, code: Iterable[CodeFunction]) -> Artifact:
+def assemble(
+    module: Module, target: Target, source: Source, code: Iterable[CodeFunction]
+) -> Artifact:
     """The artifact of a module whose functions are compiled.
 
     Strings of the line table and types are filled in here. The manifest gets what the module
@@ -67,6 +71,7 @@ def assemble(module: Module, source: Source, code: Iterable[CodeFunction]) -> Ar
         artifact.functions[function.name] = _described(
             function, compiled[function.name], names[function.name], types, source
         )
+    _ask_kernel(artifact, types, target)
     _describe_data(artifact, types)
     for section in sorted({p.section for p in programs}):
         types.string(section)
@@ -82,6 +87,30 @@ def _reached(entry: str, code: dict[str, CodeFunction]) -> tuple[str, ...]:
             if relocation.kind in ("call", "callback") and relocation.name not in found:
                 found.append(relocation.name)
     return tuple(found)
+
+
+def _ask_kernel(artifact: Artifact, types: btf.Writer, target: Target) -> None:
+    """Questions about the kernel's types become records. The record of a local type is its own."""
+    asked = {r.name for f in artifact.functions.values() for r in f.relocations if r.kind == "core"}
+    if not asked:
+        return
+    from bpfscript.backends.core_types import CoreTypes
+    from bpfscript.core_relocations import parse
+
+    if target.btf is None:
+        raise CompilerBug("a target without BTF is asked for types")
+    questions = {text: parse(text) for text in sorted(asked)}
+    local = CoreTypes(target.btf, types, questions.values())
+    for name, function in artifact.functions.items():
+        rows = tuple(
+            CoreRelocation(r.instruction, questions[r.name].kind, *local.record(questions[r.name]))
+            for r in function.relocations
+            if r.kind == "core"
+        )
+        rest = tuple(r for r in function.relocations if r.kind != "core")
+        artifact.functions[name] = replace(function, relocations=rest, core=rows)
+        for row in rows:
+            types.string(row.access)
 
 
 def _described(

@@ -14,7 +14,9 @@ from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import MapDef, MapType
 
 MAGIC, VERSION, HEADER = 0xEB9F, 1, 24
-_INT, _PTR, _ARRAY, _STRUCT, _FUNC, _FUNC_PROTO, _VAR, _DATASEC = 1, 2, 3, 4, 12, 13, 14, 15
+_INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM = 1, 2, 3, 4, 5, 6
+_FUNC, _FUNC_PROTO, _VAR, _DATASEC, _ENUM64 = 12, 13, 14, 15, 19
+_FLAG = 1 << 7  # kind_flag, in the byte of the kind
 _SIGNED, _CHAR, _BOOL = 1, 2, 4  # encoding of an INT
 STATIC, GLOBAL = 0, 1  # linkage of FUNC and VAR
 
@@ -66,6 +68,25 @@ class Writer:
     def struct(self, size: int, members: Iterable[Member]) -> int:
         rows = [struct.pack("<III", self.string(n), t, 8 * offset) for n, t, offset in members]
         return self._add(_STRUCT, "", size, len(rows), b"".join(rows))
+
+    def composite(
+        self, union: bool, name: str, size: int, members: Sequence[tuple[str, int, int, int]]
+    ) -> int:
+        """A struct or union of (name, type id, offset in bits, bits of a bitfield or 0)."""
+        flag = _FLAG * any(bits for *_, bits in members)
+        rows = [
+            struct.pack("<III", self.string(n), t, bits << 24 | offset)
+            for n, t, offset, bits in members
+        ]
+        kind = (_UNION if union else _STRUCT) | flag
+        return self._add(kind, name, size, len(rows), b"".join(rows))
+
+    def enum(self, name: str, size: int, signed: bool, values: Sequence[tuple[str, int]]) -> int:
+        """An enum with those constants."""
+        kind, form = (_ENUM64, "<IQ") if size == 8 else (_ENUM, "<II")
+        mask = (1 << (64 if size == 8 else 32)) - 1
+        rows = [struct.pack(form, self.string(n), value & mask) for n, value in values]
+        return self._add(kind | _FLAG * signed, name, size, len(rows), b"".join(rows))
 
     def variable(self, name: str, type: int) -> int:
         return self._add(_VAR, name, type, more=struct.pack("<I", GLOBAL))

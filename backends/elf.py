@@ -112,6 +112,8 @@ def _check(artifact: Artifact) -> None:
             there = r.name in known or _extern(r)
             if r.instruction not in slots or last not in slots or not there:
                 raise ObjectError(f"damaged object file: no {r.kind} {r.name}")
+        if any(c.instruction not in slots for c in function.core):
+            raise ObjectError(f"damaged object file: types asked for by {function.name}")
         if any(n.instruction not in slots for n in function.lines):
             raise ObjectError(f"damaged object file: lines of {function.name}")
 
@@ -210,6 +212,26 @@ def _ext(artifact: Artifact, places: dict[str, Symbol]) -> bytes:
             lines += struct.pack("<II", name, len(rows)) + b"".join(rows)
     if len(lines) == 4:
         lines = b""
-    sizes = (0, len(functions), len(functions), len(lines), len(functions) + len(lines), 0)
+    core = _core(artifact, places)
+    after = len(functions) + len(lines)
+    sizes = (0, len(functions), len(functions), len(lines), after, len(core))
     header = _EXT_HEADER.pack(btf.MAGIC, btf.VERSION, 0, _EXT_HEADER.size, *sizes)
-    return header + functions + lines
+    return header + functions + lines + core
+
+
+def _core(artifact: Artifact, places: dict[str, Symbol]) -> bytes:
+    """Arrays of struct bpf_core_relo {insn_off, type_id, access_str_off, kind}, by section."""
+    out = b""
+    for section, members in _sections(artifact).items():
+        rows = [
+            struct.pack(
+                "<IIII", places[f.name].value + SLOT * r.instruction, r.type,
+                btf.find_string(artifact.btf, r.access), r.kind,
+            )
+            for f in members
+            for r in f.core
+        ]  # fmt: skip
+        if rows:
+            out += struct.pack("<II", btf.find_string(artifact.btf, section), len(rows))
+            out += b"".join(rows)
+    return struct.pack("<I", 16) + out if out else b""

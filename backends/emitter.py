@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bpfscript.backends.addressing import Places, number
+from bpfscript.backends.addressing import Places, is_wide, number
 from bpfscript.backends.isa import (
     ALU,
     ALU64,
@@ -135,6 +135,8 @@ class Emitter:
                 constant = self.places.constant(value)
                 assert constant is not None
                 self.integer(to, constant)
+            case "core":
+                self.core(LD_IMM64 if is_wide(base) else MOV64_IMM, to, base)
             case "slot":
                 self.add(MOV64, to, R10)
                 self.add(ADD64_IMM, to, imm=self.slots[base] + addend)
@@ -155,6 +157,11 @@ class Emitter:
     def _address(self, to: int, kind: str, name: str, addend: int = 0) -> None:
         self.relocate(kind, name, addend)
         self.add(LD_IMM64, to, imm=addend)
+
+    def core(self, code: int, dst: int, core: Instr) -> None:
+        """An instruction whose immediate the loader fills in."""
+        self.relocate("core", str(core.attrs["of"]))
+        self.add(code, dst, imm=signed(number(core.attrs["value"])))
 
     def integer(self, to: int, value: int) -> None:
         """A 64-bit pattern, in as few bytes as it takes."""

@@ -15,13 +15,13 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from bpfscript.backends import isa, object_file
-from bpfscript.backends.assemble import assemble, constants
+from bpfscript.backends.assemble import assemble
 from bpfscript.backends.frames import fitting
-from bpfscript.backends.llvm_instructions import MAY_CONTINUE
+from bpfscript.backends.llvm_instructions import MAY_CONTINUE, number
 from bpfscript.backends.llvm_text import SECTION, to_text
 from bpfscript.codec import ObjectError
 from bpfscript.diagnostics import CompilerBug, Source
-from bpfscript.ir.core import Module
+from bpfscript.ir.core import Function, Module
 from bpfscript.manifest import Artifact, CodeFunction, Internal, Line, Relocation
 from bpfscript.passes.pipeline import SAFE
 from bpfscript.target import Target
@@ -52,7 +52,7 @@ class LlvmBackend:
         def compiled() -> list[CodeFunction]:
             return _functions(_compile(to_text(module, source), cpu), module)
 
-        return assemble(module, source, fitting(module, target, compiled))
+        return assemble(module, target, source, fitting(module, target, compiled))
 
 
 @cache
@@ -82,17 +82,19 @@ def _functions(data: bytes, module: Module) -> list[CodeFunction]:
     except ObjectError as error:
         raise CompilerBug(f"LLVM wrote an object that we cannot read: {error}") from None
     lines = _lines(file)
-    offsets = constants(module)[1].values()
     out = []
     for function in module.functions:
         section = file.sections[SECTION + function.name]
-        out.append(_function(function.name, section, lines.get(section.name, []), set(offsets)))
+        out.append(_function(function, section, lines.get(section.name, [])))
     return out
 
 
-def _function(
-    name: str, section: object_file.Section, lines: list[Line], offsets: set[int]
-) -> CodeFunction:
+def _function(function: Function, section: object_file.Section, lines: list[Line]) -> CodeFunction:
+    answers = {
+        str(i.attrs["of"]): number(i.attrs["value"])
+        for i in function.instructions()
+        if i.op == "core"
+    }
     instructions = isa.decode(section.data)
     relocations = {r.instruction: r for r in map(_relocation, section.relocations)}
     filled = []
@@ -101,6 +103,8 @@ def _function(
         found = relocations.get(slot)
         if found and found.kind == "map_value":
             insn = isa.Insn(insn.code, insn.dst, imm=found.addend)
+        elif found and found.kind == "core":
+            insn = isa.Insn(insn.code, insn.dst, imm=answers[found.name])
         filled.append(insn)
         slot += insn.slots
     code, moved = isa.expand(filled, _may_goto)
@@ -108,7 +112,7 @@ def _function(
         Relocation(moved[r.instruction], r.kind, r.name, r.addend) for r in relocations.values()
     )
     moved_lines = tuple(Line(moved[n.instruction], n.line, n.column) for n in lines)
-    return CodeFunction(name, isa.encode(code), tuple(moved_relocations), moved_lines)
+    return CodeFunction(function.name, isa.encode(code), tuple(moved_relocations), moved_lines)
 
 
 def _may_goto(insn: isa.Insn) -> list[isa.Insn] | None:
@@ -134,6 +138,8 @@ def _relocation(found: tuple[int, int, object_file.Symbol]) -> Relocation:
             return Relocation(slot, "map_value", name)
         case "rodata":
             return Relocation(slot, "map_value", Internal.RODATA, int(name))
+        case "core":
+            return Relocation(slot, "core", name)
         case "fn":
             direct = type == object_file.R_BPF_64_32
             return Relocation(slot, "call" if direct else "callback", name)

@@ -36,6 +36,7 @@ _FIRST_METADATA = 5
 PLACELESS = (
     "slot",
     "const",
+    "core",
     "map_ptr",
     "map_value",
     "rodata",
@@ -144,6 +145,9 @@ class FunctionText:
             case "const":
                 assert instr.result and isinstance(instr.result.type, I)
                 return _integer(number(attrs["value"]), instr.result.type.bits)
+            case "core":
+                of = self.module.external(f"core:{name(attrs['of'])}")
+                return f"ptrtoint (ptr {of} to i64)"
             case "map_ptr":
                 return self.module.external(f"map:{name(attrs['map'])}")
             case "map_value":

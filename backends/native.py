@@ -41,7 +41,7 @@ class NativeBackend:
             offsets = constants(module)[1]
             return [_compile(f, target, source, offsets) for f in module.functions]
 
-        return assemble(module, source, fitting(module, target, compiled))
+        return assemble(module, target, source, fitting(module, target, compiled))
 
 
 def _compile(

@@ -38,6 +38,7 @@ _ARITHMETIC = {
     "shl": 0x60, "lshr": 0x70, "urem": 0x90, "xor": 0xA0, "ashr": 0xC0, "sdiv": 0x30,
 }  # fmt: skip
 _COMMUTE = frozenset(("add", "mul", "and", "or", "xor"))
+_RELOCATED = frozenset(("add", "sub", "mul", "shl", "lshr", "ashr"))  # by what the loader knows
 _GROWS = frozenset(("add", "sub", "mul", "shl", "ashr", "sdiv"))  # beyond a narrow type
 _SHIFTS, _SIGN_MATTERS = frozenset(("shl", "lshr", "ashr")), frozenset(("ashr", "sdiv"))
 _EQ, _GT, _GE, _NE, _SGT, _SGE, _LT, _LE, _SLT, _SLE = (
@@ -207,7 +208,8 @@ def _binary(s: Selector, instr: Instr) -> None:
     extends = op in _SIGN_MATTERS and bits < 32
     code = _ARITHMETIC[op] | (ALU if bits <= 32 and not extends else ALU64)
     target, immediate = emit.target(instr.result), _immediate(s, op, b, bits)
-    other = R0 if immediate is not None else _second(s, op, b, bits)
+    core = s.places.relocated(b) if bits == 64 and op in _RELOCATED else None
+    other = R0 if immediate is not None or core else _second(s, op, b, bits)
     if target == other != R0 and emit.home(a) != target:
         if op in _COMMUTE:
             a, other = b, emit.register(a, R5)
@@ -217,7 +219,9 @@ def _binary(s: Selector, instr: Instr) -> None:
     if extends:
         s.extend(target, bits)
     by = 1 if op == "sdiv" else 0
-    if immediate is not None:
+    if core:
+        emit.core(code, target, core)
+    elif immediate is not None:
         emit.add(code, target, 0, by, immediate)
     else:
         emit.add(code | X, target, other, by)
@@ -260,6 +264,9 @@ def _pointer(s: Selector, instr: Instr) -> None:
     if constant is not None and fits(constant):
         emit.move(target, emit.home(pointer))
         emit.add(ADD64_IMM, target, imm=signed(constant))
+    elif core := s.places.relocated(by):
+        emit.move(target, emit.home(pointer))
+        emit.core(ADD64_IMM, target, core)
     else:
         step = emit.register(by, R5)
         target = R0 if target == step else target

@@ -37,6 +37,7 @@ def compile(
     unsafe: bool = False,
     pid: int | None = None,
     backend: str = "native",
+    portable: bool = True,
     warn: Callable[[Diagnostic], None] | None = None,
 ) -> Artifact:
     """Compile a script; inert data, the same bytes for the same inputs.
@@ -44,7 +45,9 @@ def compile(
     parameters: `$1`, `$2`, … named: what `getopt()` asks for. target: the machine it is for, or
     the path of one that `save_target` recorded; by default this one. name: of the script in
     messages. unsafe: allow system(), signal() and their kin. pid: limit the script to a process.
-    warn: takes warnings about the script.
+    portable: what kernels differ in is left to the loader; without it the artifact is for the
+    target's release alone, a little faster where it reads structs of the kernel. warn: takes
+    warnings about the script.
 
     Raises ScriptError for faults of the script, MachineError for what the target lacks.
 
@@ -56,8 +59,9 @@ def compile(
     from bpfscript.frontend.typed import Options
 
     options = Options(
-        positional=tuple(map(str, parameters)), named=dict(named or {}), unsafe=unsafe, pid=pid
-    )
+        positional=tuple(map(str, parameters)), named=dict(named or {}), unsafe=unsafe, pid=pid,
+        portable=portable,
+    )  # fmt: skip
     with _COMPILING:
         result = driver.compile(Source(name, text), _target(target), options, backend=backend)
     for warning in result.warnings if warn else ():
@@ -108,7 +112,9 @@ def trace(
     >>> session.maps["@x"].value
     3
     """
-    artifact = compile(text, *parameters, named=named, name=name, unsafe=unsafe, pid=pid, warn=warn)
+    artifact = compile(
+        text, *parameters, named=named, name=name, unsafe=unsafe, pid=pid, portable=False, warn=warn
+    )
     session = load(artifact, pid=pid, command=command, on_event=on_event)
     try:
         session.attach()

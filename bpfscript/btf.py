@@ -106,11 +106,14 @@ class Btf:
 
     def own(self, name: str, *kinds: Kind) -> BtfType | None:
         """The same, the base left aside."""
+        return next(self.find_all(name, *kinds), None)
+
+    def find_all(self, name: str, *kinds: Kind) -> Iterator[BtfType]:
+        """All types of that name and one of the kinds, the base left aside."""
         for offset in self._named(name):
             for index in self._index.named(offset):
                 if (type := self.type(self._first + index)).kind in kinds:
-                    return type
-        return None
+                    yield type
 
     def type(self, number: int) -> BtfType:
         """A type by its number; 0 is void."""

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.frontend.typed import Checked, Options
 from bpfscript.ir.core import Module
-from bpfscript.manifest import Artifact
+from bpfscript.manifest import Artifact, Assumption
 from bpfscript.plain import dataclass, field
-from bpfscript.target import Target
+from bpfscript.target import OlderTarget, Target
 
 if TYPE_CHECKING:
     from bpfscript.pieces import HostCode, Plan
@@ -74,6 +74,9 @@ def compile(
             tell("opt", lambda: _ir(module))
 
     options = options or Options()
+    machine = target
+    if options.portable:
+        target = cast("Target", OlderTarget(target))
     program = parse(source)
     tell("nodes", lambda: _nodes(program))
     checked = check(program, target, options)
@@ -87,7 +90,10 @@ def compile(
     tell("plan", lambda: _plan(module))
     tell("llvm", lambda: _llvm(module, source))
     artifact = backend_named(backend).emit(module, target, source)
-    artifact.kernel = _bound_to(checked, target)
+    assumes = module.assumes if options.portable else _bound_to(checked, target)
+    if ("release", "") in assumes:
+        assumes["release", ""] = ".".join(map(str, machine.release))
+    artifact.assumes = tuple(Assumption(*what, value) for what, value in sorted(assumes.items()))
     artifact.manifest.settings = checked.settings
     artifact.manifest.structs, artifact.manifest.enums = checked.structs, checked.enums
     artifact.manifest.unsafe = options.unsafe
@@ -96,12 +102,12 @@ def compile(
     return Result(artifact, checked.warnings)
 
 
-def _bound_to(checked: Checked, target: Target) -> tuple[int, ...]:
+def _bound_to(checked: Checked, target: Target) -> dict[tuple[str, str], str]:
     """The kernel's release, if the script reads structs as that kernel lays them out."""
     tags = [name.partition(" ")[2].partition(" {")[0] for name in checked.structs]
     btfs = chain([target.btf], map(target.module_btf, target.modules)) if tags else ()
     known = any(btf.own(tag, "struct", "union") for btf in btfs if btf for tag in tags if tag)
-    return target.release if known else ()
+    return {("release", ""): ".".join(map(str, target.release))} if known else {}
 
 
 def make_native(plan: Plan) -> HostCode:

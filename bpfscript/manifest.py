@@ -239,13 +239,27 @@ class Relocation:
     """The ld_imm64 or call at slot `instruction` needs an address: of `name`, plus `addend`.
 
     kind: map (the map's descriptor), map_value (address inside its first value), call (BPF to BPF,
-    imm is relative), callback (ld_imm64 of a function's address), kfunc.
+    imm is relative), callback (ld_imm64 of a function's address), kfunc. Only between a backend and
+    `backends.assemble`: core (any immediate), whose name is a question of core_relocations.
     """
 
     instruction: int
     kind: str
     name: str
     addend: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CoreRelocation:
+    """What the loader takes from the kernel's BTF for `instruction`: struct bpf_core_relo.
+
+    kind: core_relocations.CoreKind; type: id in `Artifact.btf`; access: indexes into it.
+    """
+
+    instruction: int
+    kind: int
+    type: int
+    access: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +284,7 @@ class CodeFunction:
     code: bytes
     relocations: tuple[Relocation, ...] = ()
     lines: tuple[Line, ...] = ()
+    core: tuple[CoreRelocation, ...] = ()
     type_id: int = 0  # of its FUNC in `Artifact.btf`; 0: it has none
 
 
@@ -283,6 +298,23 @@ class Program:
     functions: tuple[str, ...]  # the first is the entry
 
 
+@dataclass(frozen=True, slots=True)
+class Assumption:
+    """What must be on the kernel that runs an artifact as it was on the one compiled for.
+
+    kind        name                              value
+    release     ""                                of the kernel, 6.12.0
+    layout      struct S                          see core_relocations.layout
+    answer      a question of core_relocations    the number
+    tracepoint  category:event:field              its offset in the record
+    parameter   function:name                     index of its register
+    """
+
+    kind: str
+    name: str
+    value: str
+
+
 @dataclass(slots=True)
 class Artifact:
     """Everything a run needs. `backends.elf` makes it an object that libbpf loads, and back."""
@@ -294,4 +326,4 @@ class Artifact:
     btf: bytes = b""  # types of functions and maps, and the strings of the line table
     source_name: str = ""
     source_text: str = ""
-    kernel: tuple[int, ...] = ()  # the only release that it is right for: it has offsets of structs
+    assumes: tuple[Assumption, ...] = ()

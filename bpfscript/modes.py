@@ -96,6 +96,7 @@ def _show(
     from bpfscript import driver
 
     words, chosen = stages(command), options(command, mode)
+    chosen.portable = command.has("emit") or command.has("aot")
     foreign = "all" in words or any(word in STAGE_ALIASES for word in words)
     shown = (
         driver.STAGES if "all" in words else [s for w in words for s in STAGE_ALIASES.get(w, (w,))]

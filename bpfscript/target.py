@@ -182,6 +182,30 @@ FEATURES = {
 }
 
 
+PORTABLE = frozenset(FEATURES) - {
+    "may_goto", "iter_num", "uprobe_multi", "kprobe_session", "raw_cookie",
+    "get_current_task_btf",  # what it gives is read as this kernel's BTF has it
+}  # fmt: skip
+"""Features that an object for other kernels may rely on: those of 6.1, if this kernel has them."""
+
+
+class OlderTarget:
+    """A target as portable objects see it: no newer than the oldest kernel they are for."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._target, name)
+
+    @property
+    def release(self) -> tuple[int, int, int]:
+        return min(self._target.release, (6, 1, 0))
+
+    def has(self, feature: str) -> bool:
+        return feature in PORTABLE and self._target.has(feature)
+
+
 def matches(pattern: str, name: str) -> bool:
     """Whether a name matches a probe pattern. Only `*` is special (LANGUAGE §3.2)."""
     if "*" not in pattern:

@@ -40,6 +40,9 @@ class CNames(Protocol):
     def macro(self, name: str) -> str | None:
         """Text of a #define without parameters."""
 
+    def of_kernel(self, keyword: str, name: str) -> bool:
+        """Whether a struct, union or enum is the kernel's and not the script's or a program's."""
+
 
 @dataclass(eq=False, slots=True)
 class MapState:
@@ -95,6 +98,7 @@ class CheckerBase(ABC):
     def expression(self, node: nodes.Expr) -> Type | None:
         """Type of an expression, kept in the side tables; None if it is not known."""
         self.constants.pop(node, None)
+        self.checked.questions.pop(node, None)
         type = self.type_of(node)
         if type is None:
             self.types.pop(node, None)
@@ -106,6 +110,20 @@ class CheckerBase(ABC):
         """Note that an expression is known while compiling."""
         self.constants[node] = value
         return type or constant_type(value)
+
+    def asked(self, node: nodes.Expr, value: int, kind: str, root: str, *steps: str) -> bool:
+        """Whether a constant is the kernel's, and its loader's to know; if so it is noted."""
+        from bpfscript.core_relocations import CoreKind, Question, answer
+
+        keyword, _, name = root.partition(" ")
+        btf = self.target.btf if self.checked.options.portable else None
+        if btf is None or "{" in name or not self.names.of_kernel(keyword, name):
+            return False
+        question = Question(CoreKind[kind], root, steps)
+        if answer(btf, question) != value:
+            return False
+        self.checked.questions[node] = question
+        return True
 
     def number(self, node: nodes.Node) -> int | None:
         """Value of an integer literal."""

@@ -30,6 +30,7 @@ class Builtins(Types):
         constant = self.names.enum_constant(node.name)
         if constant is not None:
             value, enum = constant
+            self.asked(node, value, "ENUMVAL_VALUE", f"enum {enum}", node.name)
             return self.literal(node, value, Int(64, False, enum=enum))
         if node.name.startswith("sarg") and node.name[4:].isdecimal():
             self.error(

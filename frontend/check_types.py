@@ -73,6 +73,8 @@ class Types(Access):
             if not fields:
                 return ()
             self.checked.structs[struct.name] = fields
+            if self.checked.options.portable and self.names.of_kernel(*struct.name.split(" ", 1)):
+                self.checked.of_kernel.add(struct.name)
         return self.checked.structs[struct.name]
 
     def named_type(
@@ -125,10 +127,12 @@ class Types(Access):
         type = self.inspected(node.of)
         if type is None:
             return None
-        return self.literal(node, type.size, unsigned_type(type.size))
+        asked = isinstance(type, Struct) and self.asked(node, type.size, "TYPE_SIZE", type.name)
+        return self.literal(node, type.size, UINT64 if asked else unsigned_type(type.size))
 
     def offsetof(self, node: nodes.Offsetof) -> Type | None:
         type, offset = self.inspected(node.of), 0
+        root = type
         for name in node.path:
             while isinstance(type, Pointer):
                 type = type.to
@@ -142,7 +146,10 @@ class Types(Access):
                 self.error(node.span, f"'{type}' has no field named '{name}'")
                 return None
             type, offset = member.type, offset + member.offset
-        return self.literal(node, offset, unsigned_type(offset))
+        asked = isinstance(root, Struct) and self.asked(
+            node, offset, "BYTE_OFFSET", root.name, *node.path
+        )
+        return self.literal(node, offset, UINT64 if asked else unsigned_type(offset))
 
     def typeinfo(self, node: nodes.Typeinfo) -> Type | None:
         if self.configuration.unstable("typeinfo") == "error":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpfscript.arch import ARCHES
+from bpfscript.core_relocations import Steps
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Value
 from bpfscript.ir.types import CTX, I1, I8, I16, I32, I64, KERNEL, USER
@@ -27,7 +28,7 @@ from bpfscript.types import (
     align_up,
 )  # fmt: skip
 
-from . import nodes
+from . import nodes, relocated
 from .body import Body, ir_type, is_scalar, is_signed
 from .probes import PROBES
 from .typed import Argument
@@ -37,13 +38,17 @@ Lower = Callable[[Body, nodes.Expr], Value]
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A value of `type` at pointer + offset; a bitfield of `bits`, `bit_offset` from the lowest."""
+    """A value of `type` at pointer + offset; a bitfield of `bits`, `bit_offset` from the lowest.
+
+    core: a struct of the kernel and the way from there on, whose length the loader adds.
+    """
 
     pointer: Value
     offset: int
     type: Type
     bits: int = 0
     bit_offset: int = 0
+    core: Steps = ()
 
     @property
     def remote(self) -> bool:
@@ -53,11 +58,28 @@ class Location:
     def at(self, offset: int, type: Type, field: Field | None = None) -> Location:
         """A part of it."""
         bits, shift = (field.bits, field.bit_offset) if field else (0, 0)
-        return Location(self.pointer, self.offset + offset, type, bits, shift)
+        return Location(self.pointer, self.offset + offset, type, bits, shift, self.core)
 
 
 def locate(body: Body, node: nodes.Node, lower: Lower) -> Location:
     """The place an expression names; of any other expression the memory that holds its value."""
+    return _fixed(body, _locate(body, node, lower))
+
+
+def fetch(body: Body, node: nodes.Node, lower: Lower) -> Value:
+    """The value at the place an expression names."""
+    return read(body, _locate(body, node, lower))
+
+
+def _fixed(body: Body, where: Location) -> Location:
+    """A location without `core`."""
+    if not where.core:
+        return where
+    pointer = relocated.address(body, where)
+    return Location(pointer, 0, where.type, where.bits, where.bit_offset)
+
+
+def _locate(body: Body, node: nodes.Node, lower: Lower) -> Location:
     type = body.checked.types[node]
     match node:
         case nodes.Unary(op="*", operand=operand):
@@ -73,6 +95,8 @@ def locate(body: Body, node: nodes.Node, lower: Lower) -> Location:
 
 def read(body: Body, where: Location) -> Value:
     """The value at a location, as values of its type live in IR."""
+    if where.core:
+        return _read_relocated(body, where)
     if where.bits:
         return _read_bitfield(body, where)
     if not is_scalar(where.type):
@@ -85,8 +109,20 @@ def read(body: Body, where: Location) -> Value:
     return body.emit("read_int", where.pointer, type=ir_type(where.type), off=where.offset)
 
 
+def _read_relocated(body: Body, where: Location) -> Value:
+    if (value := relocated.integer(body, where)) is not None:
+        return value
+    at = _fixed(body, where)
+    if is_scalar(where.type):
+        return read(body, at)
+    relocated.assume_layout(body, where)
+    return body.emit("read_mem", at.pointer, off=0, size=where.type.size)
+
+
 def _read_memory(body: Body, where: Location) -> Value:
     if where.remote:
+        if where.pointer.type == KERNEL:
+            relocated.assume_layout(body, where)
         return body.emit("read_mem", where.pointer, off=where.offset, size=where.type.size)
     pointer = body.load(where.pointer, where.offset, where.type)
     return body.in_memory(pointer, where.type) if pointer.type == CTX else pointer
@@ -132,6 +168,7 @@ def remote_pointer(body: Body, address: Value, type: Type) -> Value:
 
 def argument(body: Body, argument: Argument) -> Value:
     """Value of `args.NAME`."""
+    relocated.assume_argument(body, argument)
     match argument.source:
         case "context":
             return read(body, Location(body.function.params[0], argument.offset, argument.type))
@@ -163,6 +200,7 @@ def argument(body: Body, argument: Argument) -> Value:
 
 def _argument_location(body: Body, arguments: dict[str, Argument], name: str) -> Location:
     found = arguments[name]
+    relocated.assume_argument(body, found)
     if found.source == "context":
         return Location(body.function.params[0], found.offset, found.type)
     if found.source == "stack":
@@ -184,7 +222,7 @@ def _target(body: Body, node: nodes.Expr, lower: Lower) -> Location:
     """What `.` applies to: the struct itself, or what is behind any number of pointers."""
     type = body.checked.types[node]
     if not isinstance(type, Pointer):
-        return locate(body, node, lower)
+        return _locate(body, node, lower)
     pointer = _address(body, node, lower)
     while isinstance(type.to, Pointer):
         address = body.emit("read_int", pointer, type=I64, off=0)
@@ -197,6 +235,8 @@ def _field(body: Body, where: Location, name: str, type: Type) -> Location:
     match where.type:
         case Struct(name=struct):
             field = next(f for f in body.checked.structs[struct] if f.name == name)
+            if steps := relocated.path(body, where, name):
+                return replace(where, type=type, core=steps, bits=field.bits, bit_offset=0)
             return where.at(field.offset, type, field)
         case Tuple(offsets=offsets):
             return where.at(offsets[int(name)], type)
@@ -209,23 +249,27 @@ def _element(
     body: Body, operand: nodes.Expr, index: nodes.Expr, type: Type, lower: Lower
 ) -> Location:
     of = body.checked.types[operand]
-    known = body.checked.constants.get(index)
+    known = relocated.constant(body, index)
     if isinstance(of, Tuple) and isinstance(known, int):
         return locate(body, operand, lower).at(of.offsets[known], type)
     if isinstance(of, Pointer):
         base = Location(_address(body, operand, lower), 0, type)
         count = None
     else:
-        base = locate(body, operand, lower)
+        base = _locate(body, operand, lower)
         header = 4 if isinstance(of, Buffer) else 0
         count = of.count if isinstance(of, Array) else of.size - header
         base = base.at(header, type)
     if isinstance(known, int) and not isinstance(known, bool):
-        return base.at(known * type.size, type)
+        if base.core and isinstance(of, Array) and 0 <= known < (of.count or known + 1):
+            return replace(base, type=type, core=(*base.core, known))
+        if not (known and relocated.kernels(body, type)):
+            return base.at(known * type.size, type)
+    base = _fixed(body, base)
     number = body.int_of(lower(body, index), is_signed(body.checked.types[index]))
     if count is not None:
         number = body.emit("bound", number, count=count)
-    offset = body.emit("mul", number, body.const(type.size))
+    offset = body.emit("mul", number, relocated.stride(body, type))
     if base.pointer.type == CTX:  # its loads need constant offsets: work on a copy
         whole = Location(base.pointer, base.offset, of)
         base = Location(read(body, whole), 0, type)

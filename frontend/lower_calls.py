@@ -18,7 +18,7 @@ from bpfscript.types import (
     Type,
 )  # fmt: skip
 
-from . import nodes
+from . import nodes, relocated
 from .body import Body, is_scalar, is_signed, unsupported
 from .locations import Location, locate, read, remote_pointer
 from .lower_builtins import BUILTINS, argument_number, from_global, numbered_argument, symbol
@@ -57,7 +57,7 @@ def literal(body: Body, node: nodes.Call, index: int, default: object = None) ->
     """Value of an argument that the checker made sure is a literal."""
     if index >= len(node.args):
         return default
-    value = body.checked.constants[node.args[index]]
+    value = relocated.constant(body, node.args[index])
     return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value
 
 

@@ -7,7 +7,7 @@ from bpfscript.ir.core import Value
 from bpfscript.ir.types import I8, I64
 from bpfscript.types import INT64
 
-from . import nodes
+from . import nodes, relocated
 from .body import Body, is_scalar
 from .lower_expressions import lower
 
@@ -15,7 +15,7 @@ from .lower_expressions import lower
 def memcmp(body: Body, node: nodes.Call) -> Value:
     """-1, 0 or 1: how the first bytes of two values compare."""
     left, right = (_bytes(body, node.args[i]) for i in (0, 1))
-    known = body.checked.constants.get(node.args[2])
+    known = relocated.constant(body, node.args[2])
     if not isinstance(known, int):
         raise CompilerBug("memcmp() of a length that is not known")
     count = min(known, *(body.checked.types[node.args[i]].size for i in (0, 1)))

@@ -21,10 +21,10 @@ from bpfscript.types import (
     Type,
 )  # fmt: skip
 
-from . import nodes
+from . import nodes, relocated
 from .body import Body, ir_type, is_scalar, is_signed, unsupported
 from .join import promote
-from .locations import argument, is_args, locate, read
+from .locations import argument, fetch, is_args
 from .lower_builtins import BUILTINS, argument_number, numbered_argument
 from .typed import MapInfo
 
@@ -32,7 +32,10 @@ from .typed import MapInfo
 def lower(body: Body, node: nodes.Expr) -> Value:
     """The value of an expression, as values of its type live in IR."""
     with body.spanned(node.span):
-        if node in body.checked.constants:
+        if node in body.checked.questions:
+            value = relocated.ask(body, body.checked.questions[node])
+            return body.coerce(value, UINT64, body.checked.types[node])
+        if node in body.checked.constants and relocated.foldable(body, node):
             return constant(body, node)
         return _lower(body, node)
 
@@ -62,7 +65,8 @@ def condition(body: Body, node: nodes.Expr) -> Value:
 
 
 def constant(body: Body, node: nodes.Node) -> Value:
-    value = body.checked.constants[node]
+    value = relocated.constant(body, node)
+    assert value is not None
     type = body.checked.types[node]
     if isinstance(value, bytes):
         return body.emit("rodata", data=value.ljust(type.size, b"\0")[: type.size])
@@ -107,11 +111,11 @@ def _lower(body: Body, node: nodes.Expr) -> Value:
         case nodes.Call():
             return call(body, node)
         case nodes.Unary(op="*") | nodes.Index():
-            return read(body, locate(body, node, lower))
+            return fetch(body, node, lower)
         case nodes.FieldAccess(operand=operand, name=name):
             if is_args(operand):
                 return argument(body, (body.instance.arguments or {})[name])
-            return read(body, locate(body, node, lower))
+            return fetch(body, node, lower)
         case nodes.Unary():
             return _unary(body, node, type)
         case nodes.Increment():
@@ -217,8 +221,9 @@ def _increment(body: Body, node: nodes.Increment) -> Value:
     target, type = node.target, body.checked.types[node]
     have = _target_type(body, target)
     old = body.coerce(lower(body, target), have, type)
-    step = type.to.size if isinstance(type, Pointer) else 1
-    new = body.emit("add" if node.op == "++" else "sub", old, body.const(step, old.type))
+    one = body.const(1, old.type)
+    step = relocated.stride(body, type.to) if isinstance(type, Pointer) else one
+    new = body.emit("add" if node.op == "++" else "sub", old, step)
     assign(body, target, new, type)
     return new if node.prefix else old
 
@@ -268,7 +273,8 @@ def _scaled(body: Body, value: Value, have: Type, pointer: Pointer) -> Value:
     if isinstance(have, Pointer):
         return value
     wide = body.int_of(body.stored(value), is_signed(have))
-    return body.emit("mul", wide, body.const(max(pointer.to.size, 1)))
+    step = relocated.stride(body, pointer.to) if pointer.to.size else body.const(1)
+    return body.emit("mul", wide, step)
 
 
 def _compare(body: Body, op: str, left: Value, lt: Type, right: Value, rt: Type) -> Value:

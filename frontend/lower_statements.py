@@ -9,7 +9,7 @@ from bpfscript.ir.core import Block, Function, Value
 from bpfscript.ir.types import I64, MAP, STACK
 from bpfscript.types import Aggregate, Int, Tuple, Type
 
-from . import nodes
+from . import nodes, relocated
 from .body import PROBE, RETURNED, Body, Called, Loop, is_scalar, is_signed, unsupported
 from .lower_expressions import (
     assign,
@@ -82,7 +82,8 @@ def block(body: Body, node: nodes.Block | nodes.If) -> None:
 
 
 def _if(body: Body, node: nodes.If) -> None:
-    known = body.checked.constants.get(node.condition)
+    test = node.condition
+    known = relocated.constant(body, test) if relocated.foldable(body, test) else None
     if known is not None:
         taken = node.then if known else node.otherwise
         if taken is not None:
@@ -289,7 +290,7 @@ def _for_range(body: Body, node: nodes.For) -> None:
 def _unroll(body: Body, node: nodes.Unroll) -> None:
     b = body.b
     end = b.block("endunroll")
-    for _ in range(int(body.checked.constants[node.count])):
+    for _ in range(int(relocated.constant(body, node.count) or 0)):
         after = b.block("unrolled")
         _loop_body(body, node.body, Loop(after, end))
         if body.open:

@@ -60,6 +60,9 @@ class ProgramTypes:
     def macro(self, name: str) -> str | None:
         return self._others.macro(name)
 
+    def of_kernel(self, keyword: str, name: str) -> bool:
+        return self._others.of_kernel(keyword, name)
+
     def own_fields(self, struct: Struct) -> tuple[Field, ...] | None:
         """Fields of a struct of the program, or None for another."""
         name = self._originals.get(struct.name)

@@ -14,6 +14,7 @@ from bpfscript.plain import dataclass, field
 from bpfscript.types import Field, Struct, Type
 
 if TYPE_CHECKING:
+    from bpfscript.core_relocations import Question
     from bpfscript.frontend.program_types import ProgramTypes
     from bpfscript.frontend.usdt_arguments import UsdtArgument
 
@@ -127,6 +128,7 @@ class Options:
     probe_filter: str | None = None
     mode: Literal["", "test", "bench"] = ""  # --test, --bench: run these probes
     importer: Importer | None = None  # None: scripts may not import
+    portable: bool = False  # for other kernels, too: see relocated.py
 
 
 @dataclass(slots=True)
@@ -159,4 +161,7 @@ class Checked:
         default_factory=dict
     )  # fields of every struct in use
     enums: dict[str, dict[int, str]] = field(default_factory=dict)
+    # With Options.portable: structs that are the kernel's, constants that another one may change.
+    of_kernel: set[str] = field(default_factory=set)
+    questions: dict[nodes.Node, Question] = field(default_factory=dict)
     warnings: list[Diagnostic] = field(default_factory=list)

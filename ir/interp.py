@@ -225,6 +225,7 @@ def _may_continue(run: Interpreter, instr: Instr, args: list[Any]) -> int:
 
 LEGAL_CODE: dict[str, Code] = {
     "const": lambda run, instr, args: _attr(instr, "value"),
+    "core": lambda run, instr, args: _attr(instr, "value"),
     "add": _arithmetic(lambda a, b, bits: a + b),
     "sub": _arithmetic(lambda a, b, bits: a - b),
     "mul": _arithmetic(lambda a, b, bits: a * b),

@@ -117,6 +117,11 @@ def _read_int(run: Interpreter, instr: Instr, args: Args) -> int:
     return int.from_bytes(run.machine.peek(_space(instr), address, size) or b"", "little")
 
 
+def _read_sized(run: Interpreter, instr: Instr, args: Args) -> int:
+    address, size = args
+    return int.from_bytes(run.machine.peek(_space(instr), address, size) or b"", "little")
+
+
 def _read_mem(run: Interpreter, instr: Instr, args: Args) -> Address:
     size, address = _int(instr, "size"), args[0] + _int(instr, "off")
     return _result(instr, run.machine.peek(_space(instr), address, size) or bytes(size))
@@ -341,6 +346,7 @@ HIGH_CODE: dict[str, Callable[[Interpreter, Instr, Args], int | Address | None]]
     "current_task": lambda run, instr, args: run.machine.task,
     "stack_trace": _stack_trace,
     "read_int": _read_int,
+    "read_sized": _read_sized,
     "read_mem": _read_mem,
     "read_string": _read_string,
     "read_buffer": _read_buffer,

@@ -69,6 +69,11 @@ OPS: dict[str, OpDef] = _table(
         "const", (), "any", PURE, "The integer `value`, any sign; kept in the result's width.",
         ("value",),
     ),
+    OpDef(
+        "core", (), "i64", PURE,
+        "A number that the loader takes from the kernel's BTF, see core_relocations: what `of` "
+        "asks; `value` on the machine compiled for.", ("of", "value"),
+    ),
     _binary("add", "Sum, wrapping.", True),
     _binary("sub", "Difference, wrapping."),
     _binary("mul", "Product, wrapping.", True),
@@ -180,6 +185,11 @@ OPS: dict[str, OpDef] = _table(
     OpDef(
         "read_int", ("F",), "any", READS | CALLS,
         "Integer at pointer + `off`; 0 if it cannot be read.", ("off",), high=True,
+    ),
+    OpDef(
+        "read_sized", ("F", "i64"), "i64", READS | CALLS,
+        "The integer of so many bytes (the second operand, up to 8) at a pointer; 0 if it cannot "
+        "be read.", high=True,
     ),
     OpDef(
         "read_mem", ("F",), "stack", READS | CALLS,

@@ -22,7 +22,7 @@ HELPER_RESULTS: dict[str, Type] = {"i64": I64, "map?": MAP, "ring?": RING, "btf"
 
 ATTR_TYPES: dict[str, type] = (
     dict.fromkeys(("value", "size", "off", "from", "index", "limit", "count", "event"), int)
-    | dict.fromkeys(("map", "helper", "function", "name", "kind", "op"), str)
+    | dict.fromkeys(("map", "helper", "function", "name", "kind", "op", "of"), str)
     | {"data": bytes, "offsets": tuple, "sizes": tuple}
 )
 

@@ -47,6 +47,14 @@ def read_int(code: Code, instr: Instr) -> Value:
     return code.load(slot, instr.result.type)
 
 
+def read_sized(code: Code, instr: Instr) -> Value:
+    pointer, size = instr.args
+    slot = code.slot(8)
+    code.store(slot, code.const(0))
+    probe_read(code, slot, size, pointer)
+    return code.load(slot, I64)
+
+
 def read_mem(code: Code, instr: Instr) -> Value:
     (pointer,), off, size = instr.args, instr.attrs["off"], instr.attrs["size"]
     assert isinstance(off, int) and isinstance(size, int)

@@ -17,7 +17,7 @@ from bpfscript.ir.types import BTF, I64, I
 
 from .code import Code
 
-_READS = ("read_int", "read_mem", "read_string", "read_buffer")
+_READS = ("read_int", "read_sized", "read_mem", "read_string", "read_buffer")
 _MODIFIERS = ("typedef", "const", "volatile", "restrict")
 _TASK = "task_struct"
 Known = tuple[Value, BtfType, int]

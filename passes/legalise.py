@@ -38,6 +38,7 @@ EXPANSIONS: dict[str, Callable[[Code, Instr], Value | None]] = {
     "current_task": legal_context.current_task,
     "stack_trace": legal_context.stack_trace,
     "read_int": legal_memory.read_int,
+    "read_sized": legal_memory.read_sized,
     "read_mem": legal_memory.read_mem,
     "read_string": legal_memory.read_string,
     "read_buffer": legal_memory.read_buffer,

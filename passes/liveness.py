@@ -13,7 +13,7 @@ from bpfscript.ir.core import Block, Function, Instr, Value
 
 from .values import operands
 
-FREE = frozenset(("const", "slot", "map_ptr", "map_value", "rodata", "func_ptr"))
+FREE = frozenset(("const", "core", "slot", "map_ptr", "map_value", "rodata", "func_ptr"))
 
 
 class Liveness:

@@ -63,6 +63,8 @@ class Ranges:
             number = instr.attrs["value"]
             assert isinstance(number, int)
             return number % (1 << value.type.bits)
+        if instr.op == "core" and str(instr.attrs["of"]).startswith("byte_size "):
+            return 8  # of a member that is an integer on the kernel compiled for
         if instr.op == "select":
             return self._select(instr, block, depth)
         return min(most, self._arithmetic(instr, block, depth, most))

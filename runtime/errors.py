@@ -7,6 +7,7 @@ import os
 import re
 
 from bpfscript.diagnostics import CompilerBug
+from bpfscript.manifest import Assumption
 from bpfscript.target import MachineError
 
 ROOT_HINT = "run it as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
@@ -41,14 +42,29 @@ class FeatureMissing(KernelError):
 
 
 class OtherKernel(KernelError):
-    """An object that reads structs of the kernel as another release lays them out."""
+    """What an artifact takes for granted is otherwise on this kernel: `here`, "" for not at all."""
 
-    def __init__(self, wanted: tuple[int, ...], here: tuple[int, ...]) -> None:
-        self.wanted, self.here = wanted, here
-        theirs, ours = (".".join(map(str, release)) for release in (wanted, here))
+    def __init__(self, assumed: Assumption, here: str) -> None:
+        self.assumed, self.here = assumed, here
+        name, there = assumed.name, assumed.value
+        message = {
+            "release": f"the object reads structs of kernel {there}, and this is {here}",
+            "layout": f"the object copies {name}, which this kernel lays out otherwise",
+            "answer": f"the object was compiled where {name} is {there}, and here it is {here}",
+            "tracepoint": f"tracepoint field {name} is not where the object looks for it",
+            "parameter": f"parameter {name} is not where the object looks for it",
+        }.get(assumed.kind, f"the object assumes {assumed.kind} {name}")
+        super().__init__(message, "compile the script on this kernel")
+
+
+class MissingType(KernelError):
+    """The script comes to a type or member that this kernel lacks: `what`, at a place of it."""
+
+    def __init__(self, what: str, script: str, line: int, column: int) -> None:
+        self.what, self.script, self.line, self.column = what, script, line, column
         super().__init__(
-            f"the object reads structs of kernel {theirs}, and this is {ours}",
-            "compile the script on this kernel",
+            f"{script}:{line}:{column}: this kernel has no {what}",
+            "the object was compiled on a kernel that has it",
         )
 
 

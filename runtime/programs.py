@@ -11,10 +11,12 @@ from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation
 from bpfscript.plain import dataclass
 
-from .errors import BpfError, FeatureMissing, VerifierRefused
+from .cache import Cache
+from .errors import BpfError, FeatureMissing, MissingType, VerifierRefused
 from .fd import Fd
 from .kernel_types import Tie
 from .maps import Map, kernel_name
+from .relocate import Relocator
 from .sys import AttachType, BtfLoad, Cmd, Kernel, ProgLoad, ProgTestRun, address, buffer_of
 
 _SLOT = 8  # bytes of an instruction
@@ -37,11 +39,15 @@ class Linked:
 
 
 def link(
-    functions: list[CodeFunction], maps: Mapping[str, int], kfunc: Callable[[str], int]
+    functions: list[CodeFunction],
+    maps: Mapping[str, int],
+    kfunc: Callable[[str], int],
+    relocate: Callable[[bytearray, int, CodeFunction], None] | None = None,
 ) -> Linked:
     """Lay functions one after the other and fill in their addresses.
 
-    maps: descriptors by name. kfunc: BTF id of a kernel function by name.
+    maps: descriptors by name. kfunc: BTF id of a kernel function by name. relocate: puts the
+    kernel's answers into the code of a function that has questions.
     """
     starts: dict[str, int] = {}
     code = bytearray()
@@ -52,6 +58,10 @@ def link(
         for relocation in function.relocations:
             at = starts[function.name] + relocation.instruction
             _patch(code, at, relocation, starts, maps, kfunc)
+        if function.core:
+            if relocate is None:
+                raise CompilerBug(f"nobody answers what {function.name} asks of types")
+            relocate(code, starts[function.name], function)
     linked = Linked(bytes(code))
     # the kernel wants all functions described, and each first instruction to have a line
     if all(f.type_id for f in functions):
@@ -119,13 +129,16 @@ class Loader:
         maps: Mapping[str, Map],
         kernel: Kernel,
         kfunc: Callable[[str], int] = no_kfunc,
+        cache: Cache | None = None,
     ) -> None:
         self.artifact, self.kernel, self.kfunc = artifact, kernel, kfunc
+        self._relocator = Relocator(artifact, cache or Cache(None))
         self.maps = {name: opened.fd.fileno() for name, opened in maps.items()}
         self.btf = self._load_btf()
 
     def close(self) -> None:
         """Loaded programs keep the BTF alive by themselves."""
+        self._relocator.close()
         if self.btf:
             self.btf.close()
 
@@ -147,9 +160,13 @@ class Loader:
         attach_type: AttachType = AttachType.NONE,
         tie: Tie | None = None,
     ) -> Fd:
-        """Load a program. Raises VerifierRefused with the log when the verifier objects."""
+        """Load a program.
+
+        Raises VerifierRefused with the log when the verifier objects, MissingType where it comes
+        to a type of another kernel that this one lacks.
+        """
         functions = [self.artifact.functions[name] for name in program.functions]
-        linked = link(functions, self.maps, self.kfunc)
+        linked = link(functions, self.maps, self.kfunc, self._relocator.relocate)
         settings = self.artifact.manifest.settings
         code, text = buffer_of(linked.code), buffer_of(settings.license.encode() + b"\0")
         attr = ProgLoad(
@@ -174,7 +191,7 @@ class Loader:
 
     def _refused(
         self, program: Program, attr: ProgLoad, log_size: int, number: int
-    ) -> VerifierRefused:
+    ) -> VerifierRefused | MissingType:
         # a log costs the verifier more than the program: it writes one only on request
         log = ctypes.create_string_buffer(max(log_size, 128))
         attr.log_level, attr.log_size, attr.log_buf = 1, len(log), address(log)
@@ -182,7 +199,8 @@ class Loader:
             Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr, program.name)).close()
         except BpfError as error:
             number = number if error.errno == errno.ENOSPC else error.errno
-        return VerifierRefused(program.name, log.value.decode(errors="replace"), number)
+        text = log.value.decode(errors="replace")
+        return self._relocator.explain(text) or VerifierRefused(program.name, text, number)
 
 
 def run_once(program: Fd, kernel: Kernel, what: str = "") -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, ProbeInfo, Program
 
-from .errors import AttachError, KernelError, OtherKernel
+from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
 from .features import Features
 from .iterators import open_iterator, pin_iterator, walk
@@ -24,7 +24,7 @@ from .programs import Loader, run_once
 from .records import Printer, Records
 from .ringbuf import RingBuffer
 from .stream import Drain
-from .sys import AttachType, Kernel, cpus, kernel_release
+from .sys import AttachType, Kernel, cpus
 from .wait import Waiter
 
 if TYPE_CHECKING:
@@ -113,8 +113,10 @@ class Session:
 
     def load(self) -> None:
         """Make maps and programs. Raises BpfError, VerifierRefused, OtherKernel."""
-        if self.artifact.kernel not in ((), here := kernel_release()):
-            raise OtherKernel(self.artifact.kernel, here)
+        if self.artifact.assumes:
+            from .assumptions import check
+
+            check(self.artifact, self.features.cache)
         places = sum(len(info.attachments) for info in self.manifest.probes)
         raise_limits(3 * places + len(self.manifest.maps) + 50)
         possible = len(cpus("possible"))
@@ -141,7 +143,7 @@ class Session:
         for info in self.manifest.probes:
             self._how[info.program] = attach_type(info, self.features.has)
         types = KernelTypes(self.kernel, self.features.cache)
-        loader = Loader(self.artifact, self.maps, self.kernel, types.kfunc)
+        loader = Loader(self.artifact, self.maps, self.kernel, types.kfunc, self.features.cache)
         with closing(types), closing(loader):
             for program in self.artifact.programs:
                 how = self._how.get(program.name, AttachType.NONE)

@@ -46,6 +46,9 @@ class FakeNames:
     def enum(self, name: str) -> dict[int, str] | None:
         return {0: "RUNNING", 1: "SLEEPING"} if name == "state" else None
 
+    def of_kernel(self, keyword: str, name: str) -> bool:
+        return False
+
     def macro(self, name: str) -> str | None:
         return self.macros.get(name)
 
