@@ -151,16 +151,15 @@ class CTypes:
         return {value: n for n, value in record.of.enumerators(record).items()}
 
     def of_kernel(self, keyword: str, name: str) -> bool:
-        """Whether a struct, union or enum is the kernel's."""
+        """Whether a struct, union or enum is the kernel's, or a module's."""
         tag = f"{keyword} {name}"
         if self._own and self._own.named(keyword, name):
             return False
-        if tag in self._anonymous:
+        if tag in self._records:
             return True
         if any(program.has(tag) for program in self.programs.values()):
             return False
-        kinds: tuple[Kind, ...] = ("struct", "union", "enum", "enum64")
-        return self._btf is not None and self._btf.find(name, *kinds) is not None
+        return self._find(name, "struct", "union", "enum", "enum64") is not None
 
     def macro(self, name: str) -> str | None:
         """Text of an object-like #define of the script."""

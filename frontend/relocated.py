@@ -38,10 +38,15 @@ def path(body: Body, where: Location, name: str) -> Steps:
         return ()
     if where.core:
         return (*where.core, name)
-    if "{" in struct:  # it has no name
+    if not _named(body, struct):
         assume_release(body)
         return ()
     return (struct, name)
+
+
+def _named(body: Body, struct: str) -> bool:
+    """Whether another kernel's BTF is likely to know it: it has a name, and no module made it."""
+    return known_here(body, Question(CoreKind.TYPE_EXISTS, struct)) == 1
 
 
 def ask(body: Body, question: Question) -> Value:
@@ -89,7 +94,7 @@ def stride(body: Body, type: Type) -> Value:
     struct = kernels(body, type)
     if not struct:
         return body.const(type.size)
-    if "{" in struct:
+    if not _named(body, struct):
         assume_release(body)
         return body.const(type.size)
     return ask(body, Question(CoreKind.TYPE_SIZE, struct))

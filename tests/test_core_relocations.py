@@ -124,7 +124,9 @@ def test_a_member_of_another_kind_is_none() -> None:
 
 def test_what_has_no_name_of_its_own_is_assumed() -> None:
     artifact = compiled("begin { $s = curtask.signal.rows[1]; @ = $s.a; }", kernel(0))
-    assert [(a.kind, a.name) for a in artifact.assumes] == [("layout", "struct signal_struct:rows:1")]
+    assert [(a.kind, a.name) for a in artifact.assumes] == [
+        ("layout", "struct signal_struct:rows:1")
+    ]
     assert artifact.assumes[0].value == layout(kernel(0), "struct pair")
     assert layout(kernel(0), "struct pair") != layout(kernel(8), "struct pair")
     artifact = compiled("begin { unroll(sizeof(struct pair) / 8) { @++; } }", kernel(0))
