@@ -172,6 +172,10 @@ class Btf:
         """(name, type) of the parameters of a func_proto."""
         return [(self.string(name), to) for name, to in self._parts(type, "<II")]
 
+    def section(self, type: BtfType) -> list[tuple[int, ...]]:
+        """(variable, offset, size) of each variable of a datasec."""
+        return list(self._parts(type, "<III"))
+
     def array(self, type: BtfType) -> tuple[int, int]:
         """(element type, number of elements) of an array."""
         element, _, count = struct.unpack_from("<III", type.of._data, type.offset)

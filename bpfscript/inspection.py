@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpfscript.backends import elf, isa, object_file
+from bpfscript.backends.foreign import Foreign
 from bpfscript.backends.object_file import EXECUTABLE, FUNC, ObjectFile, Symbol
 from bpfscript.codec import ObjectError
-from bpfscript.diagnostics import CompilerBug, Source, shown
-from bpfscript.manifest import Artifact, CodeFunction
+from bpfscript.diagnostics import CompilerBug, MachineError, Source, shown
+from bpfscript.manifest import Artifact, CodeFunction, MapDef
+from bpfscript.target import Target
 
 
-def report(data: bytes) -> list[str]:
-    """Lines of text. Raises ObjectError for what is no BPF object, or damaged."""
+def report(data: bytes, target: Target) -> list[str]:
+    """Lines of text. target: asked for the places that objects of others name.
+
+    Raises ObjectError for what is no BPF object, or damaged.
+    """
     file = object_file.read(data)
     ours = elf.OWN in file.sections
-    lines = list(_artifact(elf.read(data), elf.writer(data)) if ours else _foreign(file))
+    lines = list(_artifact(elf.read(data), elf.writer(data)) if ours else _foreign(file, target))
     return [*lines, "", "sections", *_sections(file)]
 
 
@@ -28,11 +33,7 @@ def _artifact(artifact: Artifact, writer: str) -> Iterator[str]:
         names = ", ".join(info.names[:3]) + (f", … {len(info.names)}" if info.names[3:] else "")
         yield f"    {info.program:<20} {shown(names)}"
     yield from ("", "maps")
-    for m in manifest.maps:
-        key = f"[{m.key}]" if m.key else ""
-        value = f" = {m.value}" if m.value else ""
-        sizes = f"{m.key_size}+{m.value_size} bytes, {m.max_entries} entries"
-        yield f"    {shown(m.name + key + value):<36} {m.kind.name.lower()}, {sizes}"
+    yield from map(_map, manifest.maps)
     if manifest.events:
         yield from ("", "events")
     for number, event in enumerate(manifest.events):
@@ -60,8 +61,30 @@ def _listing(artifact: Artifact, function: CodeFunction) -> Iterator[str]:
         slot += insn.slots
 
 
-def _foreign(file: ObjectFile) -> Iterator[str]:
+def _map(m: MapDef) -> str:
+    key = f"[{m.key}]" if m.key else ""
+    value = f" = {m.value}" if m.value else ""
+    sizes = f"{m.key_size}+{m.value_size} bytes, {m.max_entries} entries"
+    return f"    {shown(m.name + key + value):<36} {m.kind.name.lower()}, {sizes}"
+
+
+def _foreign(file: ObjectFile, target: Target) -> Iterator[str]:
+    """All there is; what `run` would do with it where the object can be understood."""
     yield "not made by bpfscript"
+    try:
+        foreign = Foreign(file, target)
+    except MachineError as error:
+        yield f"cannot be run: {shown(str(error))}"
+    else:
+        yield f"license {shown(foreign.license)}"
+        yield from ("", "probes")
+        for info in foreign.probes:
+            yield f"    {shown(info.program):<20} {shown(info.names[0])}"
+        for program, where, why in foreign.left:
+            yield f"    {shown(program):<20} {shown(where)}: left out, {shown(why)}"
+        yield from ("", "maps")
+        yield from map(_map, [*foreign.maps.defined.values(), *foreign.maps.data.values()])
+        yield from (f"    {shown(why)}" for why in foreign.maps.left.values())
     for symbol in file.symbols:
         section = file.sections.get(symbol.section)
         if section and symbol.type == FUNC and section.flags & EXECUTABLE:

@@ -86,6 +86,7 @@ class MapDef:
     flags: int = 0  # BPF_F_*
     declared: bool = False
     within: str = ""
+    initial: bytes = b""  # the value of key 0, of an array
 
     @property
     def per_cpu(self) -> bool:

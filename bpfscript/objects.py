@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bpfscript.launcher import without_launcher
+from bpfscript.manifest import MapType
 from bpfscript.options import UsageError, parse
 from bpfscript.target import MachineError
 
@@ -20,7 +21,7 @@ def main(name: str, words: list[str], console: Console) -> int:
     if len(command.words) != 1:
         raise UsageError(f"{name} takes one object file")
     data = without_launcher(_bytes(command.words[0]))
-    return _run(command, data, console) if name == "run" else _inspect(data)
+    return _run(command, data, console) if name == "run" else _inspect(command, data, console)
 
 
 def _bytes(path: str) -> bytes:
@@ -33,18 +34,32 @@ def _bytes(path: str) -> bytes:
 
 def _run(command: Command, data: bytes, console: Console) -> int:
     """Trace as if the script had been compiled just now."""
-    from bpfscript.backends.elf import read
+    from bpfscript.backends import elf, object_file
     from bpfscript.inputs import cache, target
     from bpfscript.modes import trace
 
-    artifact = read(data)
     if command.has("e") or command.has("emit"):
         raise UsageError("an object is compiled already: -e and --emit have no place here")
-    return trace(command, "", artifact, target(command, cache(command, console)), console)
+    machine = target(command, cache(command, console))
+    file = object_file.read(data)
+    if elf.OWN in file.sections:
+        return trace(command, "", elf.read(data), machine, console)
+    from bpfscript.backends.foreign import Foreign
+
+    foreign = Foreign(file, machine)
+    artifact = foreign.artifact(command.words[0])
+    for program, section, why in foreign.left:
+        console.warning(f"{program} ({section}) is left out: {why}")
+    for m in artifact.manifest.maps:
+        if m.kind is MapType.RINGBUF:
+            console.warning(f"what comes by {m.name} is not shown: only its maker can read it")
+    return trace(command, "", artifact, machine, console)
 
 
-def _inspect(data: bytes) -> int:
+def _inspect(command: Command, data: bytes, console: Console) -> int:
+    from bpfscript.inputs import cache, target
     from bpfscript.inspection import report
 
-    sys.stdout.write("\n".join(report(data)) + "\n")
+    machine = target(command, cache(command, console))
+    sys.stdout.write("\n".join(report(data, machine)) + "\n")
     return 0

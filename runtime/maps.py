@@ -209,6 +209,8 @@ def create_map(definition: MapDef, cpus: int, kernel: Kernel, rodata: bytes = b"
         if definition.name == Internal.RODATA:
             made.update(bytes(4), rodata.ljust(definition.value_size, b"\0"))
             made.freeze()
+        if definition.initial:
+            made.update(bytes(4), definition.initial)
     except BpfError:
         made.close()
         raise

@@ -41,6 +41,7 @@ REQUIREMENTS = {
     "upstream": lambda: (Path(__file__).parent.parent / "conformance/.upstream/bpftrace").exists(),
     "bpftool": lambda: shutil.which("bpftool") is not None,
     "cc": lambda: shutil.which("cc") is not None,
+    "clang": lambda: shutil.which("clang") is not None,
     "libbpf": lambda: os.path.exists("/usr/include/bpf/libbpf.h"),
 }
 """What `@pytest.mark.requires(...)` may name."""

@@ -99,14 +99,14 @@ def mutate(data: bytes, chance: random.Random) -> None:
             case _:
                 del broken[at : at + chance.randrange(1, 64)]
     try:
-        inspection.report(bytes(broken))
+        inspection.report(bytes(broken), RecordedTarget())
     except ObjectError:
         return
 
 
 def test_objects_of_others_are_shown(data: bytes) -> None:
     foreign = data.replace(b".bpfscript\0", b".somebodys\0")
-    lines = inspection.report(foreign)
+    lines = inspection.report(foreign, RecordedTarget())
     assert lines[0] == "not made by bpfscript"
     assert any("; AT_x" in line for line in lines)
 
