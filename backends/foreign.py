@@ -2,7 +2,7 @@
 
 Their maps go by `@name`, so that a session shows them in the end like those of a script; variables
 of `.data` and `.bss` are fields of one map each, constants of all sections lie in `.rodata`.
-Programs go without BTF of their own: clang's needs libbpf's finishing before a kernel takes it.
+The kernel gets no BTF of theirs where it does not take clang's as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import (
     Artifact,
     CodeFunction,
+    CoreRelocation,
     Manifest,
     ProbeInfo,
     Program,
@@ -30,6 +31,7 @@ from bpfscript.target import Target
 
 _TEXT, _SECTION_SYMBOL = ".text", 3
 _EXT = struct.Struct("<HBBI6I")  # magic, version, flags, its length; (offset, length) of 3 tables
+_Question = tuple[int, int, str]  # kind, type, access of a CoreRelocation
 _CORE = struct.Struct("<4I")  # struct bpf_core_relo: where, type, access, kind
 
 
@@ -75,8 +77,9 @@ class Foreign:
             settings=Settings(license=self.license),
         )  # fmt: skip
         return Artifact(
-            self._programs, self._functions, manifest, rodata=maps.constants, source_name=name
-        )
+            self._programs, self._functions, manifest, rodata=maps.constants, btf=self._btf,
+            source_name=name,
+        )  # fmt: skip
 
     def _add(self, symbol: Symbol, target: Target) -> None:
         """A program with the functions that it calls, or why it is left out."""
@@ -102,9 +105,6 @@ class Foreign:
     def _function(self, symbol: Symbol) -> tuple[CodeFunction, list[Symbol]]:
         """A function whose addresses are open, and those that it calls. Raises Left."""
         section = self._file.sections[symbol.section]
-        span = range(symbol.value, symbol.value + symbol.size)
-        if any(s == symbol.section and at in span for s, at in self._core):
-            raise Left("it asks for the kernel's types, which only our own objects may")
         code = section.data[symbol.value : symbol.value + symbol.size]
         if len(code) != symbol.size or not code or len(code) % isa.SLOT:
             raise ObjectError(f"damaged object file: no code at {symbol.name}")
@@ -124,7 +124,14 @@ class Foreign:
                 if relocation.kind in ("call", "callback"):
                     called.append(self._by_name(relocation.name))
             slot += insn.slots
-        return CodeFunction(self._names[symbol.section, symbol.value], code, tuple(out)), called
+        name = self._names[symbol.section, symbol.value]
+        span = range(symbol.value, symbol.value + symbol.size)
+        core = tuple(
+            CoreRelocation((at - symbol.value) // isa.SLOT, *question)
+            for at, question in self._core.get(symbol.section, ())
+            if at in span
+        )
+        return CodeFunction(name, code, tuple(out), core=core), called
 
     def _relocation(self, slot: int, kind: int, mark: Symbol, insn: isa.Insn) -> Relocation:
         inner = insn.imm & 0xFFFFFFFF if mark.type == _SECTION_SYMBOL else 0
@@ -176,10 +183,10 @@ def _names(file: ObjectFile) -> dict[tuple[str, int], str]:
     return names
 
 
-def _core_relocations(file: ObjectFile, btf: Btf) -> set[tuple[str, int]]:
-    """(section, offset) of the instructions that take something from the kernel's BTF."""
+def _core_relocations(file: ObjectFile, btf: Btf) -> dict[str, list[tuple[int, _Question]]]:
+    """By section: where an instruction takes something from the kernel's BTF, and what."""
     data = file.sections[".BTF.ext"].data if ".BTF.ext" in file.sections else b""
-    found = set[tuple[str, int]]()
+    found: dict[str, list[tuple[int, _Question]]] = {}
     if len(data) < _EXT.size or int.from_bytes(data[4:8], "little") < _EXT.size:
         return found  # an older one, or an empty one, has no such table
     try:
@@ -190,10 +197,11 @@ def _core_relocations(file: ObjectFile, btf: Btf) -> set[tuple[str, int]]:
         at, end = at + 4, at + length
         while at < end:
             name, count = struct.unpack_from("<II", data, at)
+            rows = found.setdefault(btf.string(name), [])
             at += 8
             for _ in range(count):
-                where, _, _, _ = _CORE.unpack_from(data, at)
-                found.add((btf.string(name), where))
+                where, type, access, kind = _CORE.unpack_from(data, at)
+                rows.append((where, (kind, type, btf.string(access))))
                 at += max(size, _CORE.size)
     except struct.error:
         raise ObjectError("damaged object file: .BTF.ext is cut off") from None

@@ -12,7 +12,9 @@ import pytest
 from bpfscript import inspection
 from bpfscript.backends import object_file
 from bpfscript.backends.foreign import Foreign
+from bpfscript.btf import Btf
 from bpfscript.codec import ObjectError
+from bpfscript.core_relocations import decode
 from bpfscript.manifest import MapType
 from bpfscript.target import MachineError, RecordedTarget, UserSymbol
 
@@ -134,17 +136,45 @@ def test_sections_say_where_a_program_goes(section: str, name: str) -> None:
             'SEC("raw_tp/x") int f(void *c) { return CONFIG_HZ; }',
             "needs CONFIG_HZ",
         ),
-        (
-            "struct s { int a, b; } __attribute__((preserve_access_index));"
-            'SEC("raw_tp/x") int f(struct s *c) { return c->b; }',
-            "asks for the kernel's types",
-        ),
         ("int x;", "it has no programs"),
     ],
 )
 def test_one_clear_reason(code: str, why: str) -> None:
     with pytest.raises(ObjectError, match=f"nothing of x.o can be run: .*{why}"):
         foreign(compiled(HEAD + code)).artifact("x.o")
+
+
+CORE = """
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 2);
+    __type(key, __u32);
+    __type(value, __u32);
+} found SEC(".maps");
+struct task_struct { int exit_code; int nosuch; int tgid; } __attribute__((preserve_access_index));
+
+SEC("raw_tp/sys_enter")
+int f(void *c)
+{
+    struct task_struct *task = (void *)bpf_get_current_task();
+    __u32 zero = 0, one = 1, tgid = 0, there = __builtin_preserve_field_info(task->nosuch, 2);
+    bpf_probe_read_kernel(&tgid, sizeof(tgid), &task->tgid);
+    if (tgid == bpf_get_current_pid_tgid() >> 32) {
+        bpf_map_update_elem(&found, &zero, &tgid, 0);
+        bpf_map_update_elem(&found, &one, &there, 0);
+    }
+    return 0;
+}
+"""
+
+
+@pytest.mark.kernel
+@pytest.mark.requires("btf")
+def test_it_asks_this_kernel_where_fields_are(tmp_path: Path) -> None:
+    (tmp_path / "x.o").write_bytes(compiled(HEAD + CORE))
+    done = tool("run", tmp_path / "x.o", "-q", "-c", "true")
+    numbers = [int(line.split()[1]) for line in done.stdout.split("\n") if line[:7] == "@found["]
+    assert done.returncode == 0 and 0 in numbers and max(numbers) > 1, done
 
 
 def test_an_object_without_types() -> None:
@@ -166,9 +196,9 @@ def test_a_symbol_in_a_section_that_holds_nothing(data: bytes) -> None:
 
 
 def test_damage_is_a_typed_error(data: bytes) -> None:
-    chance = random.Random(8)
+    chance, both = random.Random(8), (data, compiled(HEAD + CORE))
     for _ in range(MUTATIONS):
-        broken = bytearray(data)
+        broken = bytearray(chance.choice(both))
         for _ in range(chance.randint(1, 3)):
             at = chance.randrange(len(broken))
             match chance.randrange(3):
@@ -180,6 +210,8 @@ def test_damage_is_a_typed_error(data: bytes) -> None:
                     del broken[at : at + chance.randrange(1, 64)]
         try:
             inspection.report(bytes(broken), RecordedTarget())
-            foreign(bytes(broken)).artifact("x.o")
+            artifact = foreign(bytes(broken)).artifact("x.o")
+            for row in (row for f in artifact.functions.values() for row in f.core):
+                decode(Btf(artifact.btf), row.type, row.access, row.kind)
         except MachineError:
             continue
