@@ -11,12 +11,12 @@ Cost: that of liveness, and linear.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from bpfscript.backends.addressing import Places
 from bpfscript.backends.isa import R1, R2, R3, R4, R6, R7, R8, R9
 from bpfscript.ir.cfg import Graph
 from bpfscript.ir.core import Block, Function, Instr, Value
+from bpfscript.plain import dataclass
 
 KEPT = (R6, R7, R8, R9)  # calls leave them alone
 PASSING = (R1, R2, R3, R4)

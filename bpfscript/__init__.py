@@ -9,8 +9,8 @@ does both and starts. Names resolve on first use, so that importing this loads n
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.api import compile as compile
     from bpfscript.api import load as load

@@ -16,6 +16,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from bpfscript import words
 from bpfscript.target import MachineError
 
 T = TypeVar("T")
@@ -161,7 +162,7 @@ def _union_reader(expected: object, choices: tuple[Any, ...]) -> Reader:
 
 
 def _dataclass_reader(expected: Any) -> Reader:
-    hints = get_type_hints(expected)
+    hints = get_type_hints(expected, localns={"Literal": Literal, **vars(words)})
     needed = {f.name for f in fields(expected) if _default(f) is MISSING}
     known = {f.name for f in fields(expected)}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, cast
 
 from bpfscript.inputs import backend, options
 from bpfscript.manifest import Artifact
@@ -13,13 +12,14 @@ from bpfscript.runtime.cache import identity
 from bpfscript.runtime.import_files import ImportFiles
 from bpfscript.runtime.recording import Asked, Recorder, machine_identity, stands
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpfscript.diagnostics import Source
-    from bpfscript.frontend.typed import Importer
     from bpfscript.options import Command
     from bpfscript.runtime.cache import Cache
     from bpfscript.runtime.live_target import LiveTarget
-    from bpfscript.target import Target
 
 _STAGES = ("frontend", "ir", "passes", "backends")
 SHOWN = ("aot", "debug", "emit", "emit-llvm", "verify-ir")
@@ -67,9 +67,11 @@ def compiled(
     from bpfscript import driver
 
     asked = Asked()
-    chosen = options(command, mode, cast("Importer", Recorder("files", files, asked)))
+    importer: Any = Recorder("files", files, asked)
+    target: Any = Recorder("machine", machine, asked)
+    chosen = options(command, mode, importer)
     result = driver.compile(
-        source, cast("Target", Recorder("machine", machine, asked)), chosen,
+        source, target, chosen,
         backend=backend(command), optimise=not command.has("no-optimise"),
     )  # fmt: skip
     made = Compiled(result.artifact, [Warned(w.severity, w.render()) for w in result.warnings])

@@ -6,10 +6,22 @@ import os
 import sys
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Protocol
 
 from bpfscript.runtime.messages import Messages, coloured
 from bpfscript.target import MachineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Shown(Protocol):
+        """What has the form of a diagnostic."""
+
+        @property
+        def severity(self) -> str: ...
+
+        def render(self) -> str: ...
+
 
 COLOURS = {"ERROR": "\033[31m", "WARNING": "\033[33m"}
 RESET = "\033[0m"
@@ -27,15 +39,6 @@ def open_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="surrogateescape")
-
-
-class Shown(Protocol):
-    """What has the form of a diagnostic."""
-
-    @property
-    def severity(self) -> str: ...
-
-    def render(self) -> str: ...
 
 
 class Console:

@@ -62,7 +62,6 @@ def compile(
     from bpfscript.frontend.check import check
     from bpfscript.frontend.lower import lower
     from bpfscript.frontend.parser import parse
-    from bpfscript.ir.verify import verify as verify_ir
     from bpfscript.passes.pipeline import run
 
     def tell(stage: str, text: Callable[[], str]) -> None:
@@ -84,6 +83,8 @@ def compile(
     module = lower(checked, target)
     tell("ir", lambda: _ir(module))
     if verify:
+        from bpfscript.ir.verify import verify as verify_ir
+
         verify_ir(module)
     run(module, target, optimise=optimise, verify=verify, print_after=after)
     tell("legal", lambda: _ir(module))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
-from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Source
 from bpfscript.options import Command, UsageError
 from bpfscript.target import MachineError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.console import Console
     from bpfscript.frontend.typed import Importer, Options
@@ -85,10 +84,12 @@ def backend(command: Command) -> str:
 
 def pid(command: Command) -> int | None:
     """The process of -p, which is there."""
-    from bpfscript.runtime.process import watch
-
     if (text := command.last("pid")) is None:
         return None
+    import re
+
+    from bpfscript.runtime.process import watch
+
     if not (number := re.fullmatch(r"([+-]?\d+)(.*)", text, re.DOTALL | re.ASCII)):
         raise MachineError(f"Failed to parse pid: invalid integer: {text}")
     if number[2]:
@@ -102,6 +103,8 @@ def pid(command: Command) -> int | None:
 def _filter(command: Command) -> str | None:
     if (pattern := command.last("probe-filter")) is None:
         return None
+    import re
+
     try:
         re.compile(pattern)
     except re.error as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import ExitStack, closing
-from typing import TYPE_CHECKING, cast
 
 from bpfscript.inputs import (
     STAGE_ALIASES,
@@ -20,12 +19,14 @@ from bpfscript.inputs import (
     target,
     warnings,
 )
-from bpfscript.launcher import launcher
 from bpfscript.options import Command, UsageError
 from bpfscript.output_file import open_output, write_whole
 from bpfscript.progress import progress
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpfscript.console import Console
     from bpfscript.diagnostics import Source
     from bpfscript.frontend.nodes import Program
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from bpfscript.runtime.live_target import LiveTarget
     from bpfscript.runtime.records import Printer as RecordPrinter
     from bpfscript.runtime.session import Session
-    from bpfscript.runtime.sink import Buffering, Sink
+    from bpfscript.runtime.sink import Sink
     from bpfscript.runtime.symbols import Symbols
     from bpfscript.runtime.text import TextPrinter
     from bpfscript.target import Target
@@ -123,6 +124,7 @@ def _show(
     emit, executable = command.last("emit"), command.last("aot")
     if emit or executable:
         from bpfscript.backends.elf import write
+        from bpfscript.launcher import launcher
 
         data = write(result.artifact)
         if emit:
@@ -188,7 +190,7 @@ def trace(
         symbols = stack.enter_context(closing(Symbols(artifact.manifest.settings)))
         if artifact.manifest.shows_user_code:
             stack.enter_context(symbols.watch())
-        buffering = cast("Buffering", command.last("B") or "line")
+        buffering: Any = command.last("B") or "line"
         printer = _printer(command)(
             artifact.manifest, stdout, sys.stderr, symbols,
             quiet=command.has("quiet"), buffering=buffering,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bpfscript.plain import dataclass, field
 
 COMPILER, OTHERS, ABSENT = "Compiler", "Others", ""
@@ -112,24 +110,19 @@ def parse(words: list[str]) -> Command:
 
     Raises UsageError.
     """
-    from getopt import GetoptError, gnu_getopt
-
     own, after = words, []
     if "--" in words:
         cut = words.index("--")
         own, after = words[:cut], words[cut + 1 :]
-    short = "".join(o.short + (":" if o.value else "") for o in OPTIONS if o.short)
-    own = list(_with_values(own))
-    long = [o.long + ("=" if o.value else "") for o in OPTIONS if o.long]
-    try:
-        given, rest = gnu_getopt(own, short, long)
-    except GetoptError as error:
-        raise UsageError(str(error)) from error
-    names = {f"-{o.short}": o.means or o.long or o.short for o in OPTIONS if o.short}
-    names |= {f"--{o.long}": o.means or o.long for o in OPTIONS if o.long}
-    command = Command(words=rest)
-    for flag, value in given:
-        command.flags.setdefault(names[flag], []).append(value)
+    command, waiting = Command(), list(own)
+    while waiting:
+        word = waiting.pop(0)
+        if word.startswith("--"):
+            _long(command, word[2:], waiting)
+        elif word.startswith("-") and word != "-":
+            _short(command, word[1:], waiting)
+        else:
+            command.words.append(word)
     for word in after:
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
@@ -139,18 +132,50 @@ def parse(words: list[str]) -> Command:
     return command
 
 
-def _with_values(words: list[str]) -> Iterator[str]:
-    """Gives each option whose value may be left out one: `--plot x.svg` → `--plot=x.svg`."""
-    endings = {f"--{o.long}": o.value[5:-1] for o in OPTIONS if o.value.startswith("[FILE")}
-    taken = False
-    for word, following in zip(words, [*words, ""][1:], strict=True):
-        if taken:
-            taken = False
-        elif word in endings:
-            taken = following.endswith(endings[word])
-            yield f"{word}={following if taken else ''}"
-        else:
-            yield word
+def _long(command: Command, word: str, waiting: list[str]) -> None:
+    """`--name`, `--name=value`, `--name value`, where the name may be cut short."""
+    name, equals, value = word.partition("=")
+    found = [o for o in OPTIONS if o.long == name]
+    found = found or [o for o in OPTIONS if o.long and o.long.startswith(name)]
+    if not found:
+        raise UsageError(f"option --{name} not recognized")
+    if len(found) > 1:
+        raise UsageError(f"option --{name} not a unique prefix")
+    (option,) = found
+    if equals and not option.value:
+        raise UsageError(f"option --{option.long} must not have an argument")
+    if not equals:
+        value = _value(option, f"--{option.long}", waiting)
+    _add(command, option, value)
+
+
+def _short(command: Command, letters: str, waiting: list[str]) -> None:
+    """`-a`, `-ab`, `-avalue`, `-a value`."""
+    for i, letter in enumerate(letters):
+        option = next((o for o in OPTIONS if o.short == letter), None)
+        if option is None:
+            raise UsageError(f"option -{letter} not recognized")
+        if option.value:
+            rest = letters[i + 1 :]
+            _add(command, option, rest or _value(option, f"-{letter}", waiting))
+            return
+        _add(command, option, "")
+
+
+def _value(option: Option, shown: str, waiting: list[str]) -> str:
+    """What the next word gives it, if it takes a value; `[FILE.x]` may be left out, and ends so."""
+    if not option.value:
+        return ""
+    if option.value.startswith("["):
+        return waiting.pop(0) if waiting and waiting[0].endswith(option.value[5:-1]) else ""
+    if not waiting:
+        raise UsageError(f"option {shown} requires argument")
+    return waiting.pop(0)
+
+
+def _add(command: Command, option: Option, value: str) -> None:
+    name = option.means or option.long or option.short
+    command.flags.setdefault(name, []).append(value)
 
 
 def usage(program: str) -> str:

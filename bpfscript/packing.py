@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import marshal
 from enum import Enum
-from typing import Any
 
 from bpfscript import manifest, types
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _LIST = ""
 

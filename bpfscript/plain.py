@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
 
-T = TypeVar("T")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
+
+    T = TypeVar("T")
+
 _NONE: Any = object()
 
 
@@ -31,20 +35,30 @@ def field(
     return _Field(default, default_factory, compare)
 
 
-@overload
-def dataclass(cls: type[T], /) -> type[T]: ...
-@overload
-def dataclass(
-    cls: None = None, /, *, frozen: bool = False, slots: bool = False, eq: bool = True
-) -> Callable[[type[T]], type[T]]: ...
-@dataclass_transform(field_specifiers=(field,))
-def dataclass(
-    cls: type[T] | None = None, /, *, frozen: bool = False, slots: bool = False, eq: bool = True
-) -> Any:
-    """Fields are what is annotated; those of base classes come first."""
-    if cls is None:
-        return lambda cls: _made(cls, frozen, slots, eq)
-    return _made(cls, frozen, slots, eq)
+if TYPE_CHECKING:
+
+    @overload
+    def dataclass(cls: type[T], /) -> type[T]: ...
+    @overload
+    def dataclass(
+        cls: None = None, /, *, frozen: bool = False, slots: bool = False, eq: bool = True
+    ) -> Callable[[type[T]], type[T]]: ...
+    @dataclass_transform(field_specifiers=(field,))
+    def dataclass(
+        cls: type[T] | None = None,
+        /,
+        *,
+        frozen: bool = False,
+        slots: bool = False,
+        eq: bool = True,
+    ) -> Any: ...
+else:
+
+    def dataclass(cls=None, /, *, frozen=False, slots=False, eq=True):
+        """Fields are what is annotated; those of base classes come first."""
+        if cls is None:
+            return lambda cls: _made(cls, frozen, slots, eq)
+        return _made(cls, frozen, slots, eq)
 
 
 def replace(instance: T, **changes: Any) -> T:
@@ -166,7 +180,7 @@ class _LibraryFields:
         for name, field in cls._fields_.items():
             given = {"default": field.default, "default_factory": field.factory}
             given = {key: value for key, value in given.items() if value is not _NONE}
-            rows.append((name, Any, dataclasses.field(**given, compare=field.compare)))
+            rows.append((name, object, dataclasses.field(**given, compare=field.compare)))
         made: Any = dataclasses.make_dataclass(cls.__name__, rows, kw_only=True)
         found: object = made.__dataclass_fields__
         cls.__dataclass_fields__ = found

@@ -7,15 +7,18 @@ this kernel, lazily; `RecordedTarget` from memory, for tests and for machines th
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Protocol
 
 from bpfscript.diagnostics import MachineError as MachineError
 from bpfscript.plain import dataclass, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from bpfscript.btf import Btf
     from bpfscript.types import Field, Struct, Type
+else:
+    Protocol = object
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,8 @@ def matches(pattern: str, name: str) -> bool:
     """Whether a name matches a probe pattern. Only `*` is special (LANGUAGE §3.2)."""
     if "*" not in pattern:
         return pattern == name
+    from fnmatch import fnmatchcase  # not on the way of a start
+
     return fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 

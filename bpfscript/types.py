@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
 
 from bpfscript.plain import dataclass, field
 
-Space = Literal["none", "kernel", "user", "ctx"]
-AggregateName = Literal["count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from bpfscript.words import AggregateName, Space
+
 TSERIES_AGGREGATES = ("", "avg", "max", "min", "sum")  # by the last of tseries' `params`
 
 

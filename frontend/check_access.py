@@ -11,13 +11,13 @@ from bpfscript.types import (
     Int,
     Pointer,
     Record,
-    Space,
     String,
     Struct,
     Tuple,
     Type,
     Unsupported,
 )
+from bpfscript.words import Space
 
 from . import nodes
 from .check_operators import Operators

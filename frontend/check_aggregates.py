@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import get_args
 
-from bpfscript.types import TSERIES_AGGREGATES, Aggregate, AggregateName, Type
+from bpfscript.types import TSERIES_AGGREGATES, Aggregate, Type
+from bpfscript.words import AggregateName
 
 from . import nodes
 from .check_arguments import Arguments

@@ -15,7 +15,6 @@ from bpfscript.types import (
     UINT64,
     VOID,
     Aggregate,
-    AggregateName,
     Array,
     Bool,
     Buffer,
@@ -26,7 +25,6 @@ from bpfscript.types import (
     Mac,
     Pointer,
     Record,
-    Space,
     String,
     Struct,
     Timestamp,
@@ -34,6 +32,7 @@ from bpfscript.types import (
     Type,
     Username,
 )
+from bpfscript.words import AggregateName, Space
 
 from . import nodes
 from .check_access import Access

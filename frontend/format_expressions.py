@@ -112,7 +112,7 @@ class Expressions:
         """An expression that would read as a type is put in parentheses."""
         doc = self._argument(node)
         is_type = isinstance(node, nodes.TypeName | nodes.Typeof)
-        if not is_type and TYPED.match(f"{flat(doc) or ''})"):
+        if not is_type and TYPED.match(f"{flat(doc) or ''})", 0):
             return Row(("(", doc, ")"))
         return doc
 

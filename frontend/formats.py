@@ -21,12 +21,12 @@ from bpfscript.types import (
     Array,
     Int,
     Pointer,
-    Space,
     String,
     Struct,
     Type,
     Unsupported,
 )
+from bpfscript.words import Space
 
 from .ctypes import BASIC
 from .typed import Argument
@@ -37,14 +37,11 @@ if TYPE_CHECKING:
 COMMON_SIZE = 8  # bytes of `common_*` fields at the start of every record, which BPF may not read
 
 _WORDS = frozenset(("char", "short", "int", "long", "unsigned", "signed"))
-_FIELD = re.compile(
+_FIELD = (
     r"^\s*field:(?P<type>.+?)\s*\b(?P<name>\w+)(?P<array>(?:\[[^\]]*\])*);"
-    r"\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);(?:\s*signed:(?P<signed>\d);)?",
-    re.MULTILINE,
+    r"\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);(?:\s*signed:(?P<signed>\d);)?"
 )
-_QUALIFIER = re.compile(
-    r"\b(const|volatile|restrict|__user|__rcu|__percpu|__iomem|__private|__seg_\w+)\b"
-)
+_QUALIFIER = r"\b(const|volatile|restrict|__user|__rcu|__percpu|__iomem|__private|__seg_\w+)\b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +64,7 @@ class FormatField:
 def fields(text: str) -> list[FormatField]:
     """The fields of an event, without the common ones."""
     found = []
-    for line in _FIELD.finditer(text):
+    for line in re.finditer(_FIELD, text, re.MULTILINE):
         field = FormatField(
             line["name"], line["type"], bool(line["array"]), int(line["offset"]),
             int(line["size"]), line["signed"] == "1",
@@ -122,7 +119,7 @@ def type_of(field: FormatField, ctypes: CTypes, space: Space) -> Type:
     """Type of a field; pointers point into `space`."""
     if field.located:
         return INT64  # the address of the data
-    words = _QUALIFIER.sub(" ", field.type).replace("*", " * ").split()
+    words = re.sub(_QUALIFIER, " ", field.type).replace("*", " * ").split()
     stars = words.count("*")
     name = " ".join(word for word in words if word != "*")
     if not stars and not field.array:

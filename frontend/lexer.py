@@ -8,7 +8,8 @@ gets there, and a malformed literal is a token with a fault, reported if a liter
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 from bpfscript.frontend.literals import LiteralFault, integer, string
@@ -32,11 +33,22 @@ TYPE = (
 QUOTED = r'"(?:[^"\\]|\\(?s:.))*+(?:"|\Z)'
 
 
-def _compile(pattern: str, flags: re.RegexFlag = re.ASCII) -> re.Pattern[str]:
-    return re.compile(pattern, flags)
+class Pattern:
+    """A pattern that is compiled when it is first matched: a short script needs few of them."""
+
+    def __init__(self, text: str, flags: re.RegexFlag = re.ASCII) -> None:
+        self._text, self._flags = text, flags
+
+    @cached_property
+    def compiled(self) -> re.Pattern[str]:
+        return re.compile(self._text, self._flags)
+
+    @cached_property
+    def match(self) -> Callable[[str, int], re.Match[str] | None]:
+        return self.compiled.match
 
 
-TOKEN = _compile(
+TOKEN = Pattern(
     rf"""(?P<word>{WORD})
     |(?P<VARIABLE>\${WORD})|(?P<POSITIONAL>\$(?:[0-9]++|\#))|(?P<dollar>\$)|(?P<MAP>@(?:{WORD})?+)
     |(?P<INT>0[xX][0-9a-fA-F_]*+|[0-9][0-9_]*+(?:[eE][0-9_]*+)?+
@@ -47,25 +59,25 @@ TOKEN = _compile(
     |(?P<other>\+\+|--|->|\.\.|.|\n)""",
     re.ASCII | re.VERBOSE,
 )
-LAYOUT = _compile(GAP)
-PLACE = _compile(r"[$@]?\w+|.|\n|\Z")
-CAST = _compile(rf"{TYPE}\){GAP}(?:[0-9$@\"(~*A-Za-z_]|!(?!=)|-(?!>)|&{GAP}[$@])")
-TYPED = _compile(rf"{TYPE}[),]")
-SUFFIX = _compile(r"\w+")
-TRAILING = _compile(r"_(?=[A-Za-z]|\Z)")
-DISCARD = _compile(rf"{GAP}=(?!=)")
-BRACE = _compile(rf"{GAP}\{{")
+LAYOUT = Pattern(GAP)
+PLACE = Pattern(r"[$@]?\w+|.|\n|\Z")
+CAST = Pattern(rf"{TYPE}\){GAP}(?:[0-9$@\"(~*A-Za-z_]|!(?!=)|-(?!>)|&{GAP}[$@])")
+TYPED = Pattern(rf"{TYPE}[),]")
+SUFFIX = Pattern(r"\w+")
+TRAILING = Pattern(r"_(?=[A-Za-z]|\Z)")
+DISCARD = Pattern(rf"{GAP}=(?!=)")
+BRACE = Pattern(rf"{GAP}\{{")
 
-SHEBANG = _compile(r"#![^\n]*")
-DIRECTIVE = _compile(r"#[^\n]*")
-DEFINITION = _compile(
+SHEBANG = Pattern(r"#![^\n]*")
+DIRECTIVE = Pattern(r"#[^\n]*")
+DEFINITION = Pattern(
     rf"(?:struct|union|enum)\b(?:{GAP}(?:{WORD}"
     r"|\((?:[^()]|\((?:[^()]|\([^()]*+\))*+\))*+\)|\[[^\]]*+\]))*+" + rf"{GAP}\{{"
 )
-C_PIECE = _compile(rf"/\*(?s:.*?)(?:\*/|\Z)|//[^\n]*|{QUOTED}|'(?:[^'\\\n]|\\.)*+'|[{{}}]")
-ATTRIBUTE = _compile(rf"{GAP}__attribute__{GAP}")
-SECTION = _compile(r"(config|import|macro|fn|let)\b")
-ATTACH_POINT = _compile(rf'(?:{QUOTED}|[^{{,\s":/]|/[/*])*+(?::(?:{QUOTED}|[^{{,\s"])*+)?+')
+C_PIECE = Pattern(rf"/\*(?s:.*?)(?:\*/|\Z)|//[^\n]*|{QUOTED}|'(?:[^'\\\n]|\\.)*+'|[{{}}]")
+ATTRIBUTE = Pattern(rf"{GAP}__attribute__{GAP}")
+SECTION = Pattern(r"(config|import|macro|fn|let)\b")
+ATTACH_POINT = Pattern(rf'(?:{QUOTED}|[^{{,\s":/]|/[/*])*+(?::(?:{QUOTED}|[^{{,\s"])*+)?+')
 
 CONDITIONAL = ("if", "while", "unroll")
 INSPECTING = ("sizeof", "offsetof", "typeof", "typeinfo")
@@ -102,12 +114,12 @@ class Lexer:
     def script(self) -> Iterator[Token]:
         """Tokens of a whole script; the last is `$END`."""
         self._skip()
-        if SHEBANG.match(self.text, self.at):
+        if self.text.startswith("#!", self.at):
             yield self._cut("SHEBANG", SHEBANG)
         while self._skip() < len(self.text):
             if self.text[self.at] == "#":
                 yield self._cut("C_DEFINITION", DIRECTIVE)
-            elif DEFINITION.match(self.text, self.at):
+            elif self.text[self.at] in "sue" and DEFINITION.match(self.text, self.at):
                 yield self._definition()
             elif match := SECTION.match(self.text, self.at):
                 yield from self._section(match[1])
@@ -185,7 +197,7 @@ class Lexer:
     def _definition(self) -> Token:
         start, depth = self.at, 0
         fault: Fault | None = None
-        for piece in C_PIECE.finditer(self.text, start):
+        for piece in C_PIECE.compiled.finditer(self.text, start):
             depth += (piece[0] == "{") - (piece[0] == "}")
             if piece[0] == "}" and depth == 0:
                 self.at = piece.end()
@@ -252,7 +264,7 @@ class Lexer:
         end, fault, value = self.at, None, None
         hexadecimal = text[1:2] in ("x", "X")
         tail = None if hexadecimal else SUFFIX.match(self.text, end)
-        underscore = TRAILING.search(text)
+        underscore = TRAILING.compiled.search(text)
         if underscore and not (hexadecimal and underscore.end() < len(text)):
             place = start + underscore.start()
             fault = Fault("trailing underscore in integer literal", place, place + 1)
@@ -300,7 +312,7 @@ class Lexer:
         self.words = ("", "")
         return Token(kind, self.text[self.at - 1], self.at - 1, self.at)
 
-    def _cut(self, kind: str, pattern: re.Pattern[str]) -> Token:
+    def _cut(self, kind: str, pattern: Pattern) -> Token:
         start, match = self.at, pattern.match(self.text, self.at)
         assert match
         self.at, self.words = match.end(), ("", "")

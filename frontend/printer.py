@@ -246,7 +246,7 @@ def inspected(node: nodes.TypeName | nodes.Typeof | Expr) -> str:
     """What stands in `sizeof( )`. An expression that would read as a type is put in parentheses."""
     text = show(node)
     is_type = isinstance(node, nodes.TypeName | nodes.Typeof)
-    return f"({text})" if not is_type and TYPED.match(f"{text})") else text
+    return f"({text})" if not is_type and TYPED.match(f"{text})", 0) else text
 
 
 def type_text(node: nodes.TypeName | nodes.Typeof) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from bpfscript.manifest import ProgramType
 from bpfscript.plain import dataclass
-from bpfscript.types import Space
+from bpfscript.words import Space
 
 
 @dataclass(frozen=True, slots=True)

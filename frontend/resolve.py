@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Reporter
@@ -15,15 +16,7 @@ from bpfscript.manifest import Place
 from bpfscript.plain import replace
 from bpfscript.target import Target, matches
 
-from . import (
-    nodes,
-    resolve_kernel,
-    resolve_other,
-    resolve_timed,
-    resolve_trampoline,
-    resolve_usdt,
-    resolve_user,
-)
+from . import nodes
 from .attach_points import MalformedError, split
 from .probes import ALIASES, PROBES, ProbeKind
 from .resolve_base import Match, Point, Search, near
@@ -33,28 +26,29 @@ from .typed import Instance, Limits, Options
 if TYPE_CHECKING:
     from .ctypes import CTypes
 
-_RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
-    "begin": resolve_other.plain,
-    "end": resolve_other.plain,
-    "self": resolve_other.on_signal,
-    "test": resolve_other.named,
-    "bench": resolve_other.named,
-    "kprobe": resolve_kernel.kprobe,
-    "kretprobe": resolve_kernel.kprobe,
-    "fentry": resolve_trampoline.trampoline,
-    "fexit": resolve_trampoline.trampoline,
-    "tracepoint": resolve_kernel.tracepoint,
-    "rawtracepoint": resolve_kernel.rawtracepoint,
-    "uprobe": resolve_user.uprobe,
-    "uretprobe": resolve_user.uprobe,
-    "usdt": resolve_usdt.usdt,
-    "profile": resolve_timed.timer,
-    "interval": resolve_timed.timer,
-    "software": resolve_timed.counter,
-    "hardware": resolve_timed.counter,
-    "watchpoint": resolve_other.watchpoint,
-    "iter": resolve_trampoline.iterator,
+_RESOLVERS = {
+    "begin": ("resolve_other", "plain"),
+    "end": ("resolve_other", "plain"),
+    "self": ("resolve_other", "on_signal"),
+    "test": ("resolve_other", "named"),
+    "bench": ("resolve_other", "named"),
+    "kprobe": ("resolve_kernel", "kprobe"),
+    "kretprobe": ("resolve_kernel", "kprobe"),
+    "fentry": ("resolve_trampoline", "trampoline"),
+    "fexit": ("resolve_trampoline", "trampoline"),
+    "tracepoint": ("resolve_kernel", "tracepoint"),
+    "rawtracepoint": ("resolve_kernel", "rawtracepoint"),
+    "uprobe": ("resolve_user", "uprobe"),
+    "uretprobe": ("resolve_user", "uprobe"),
+    "usdt": ("resolve_usdt", "usdt"),
+    "profile": ("resolve_timed", "timer"),
+    "interval": ("resolve_timed", "timer"),
+    "software": ("resolve_timed", "counter"),
+    "hardware": ("resolve_timed", "counter"),
+    "watchpoint": ("resolve_other", "watchpoint"),
+    "iter": ("resolve_trampoline", "iterator"),
 }
+"""Module and function that look for the matches of each kind."""
 _USER_KINDS = ("uprobe", "uretprobe", "usdt")
 _ALWAYS = ("begin", "end")  # whatever --probe-filter says
 _EMPTY = "Probe has no valid attach points."
@@ -147,6 +141,14 @@ def _part_count(kind: ProbeKind, parts: list[str]) -> str:
     return f"{kind.name} probe type requires {wanted} arguments, found {len(parts)}"
 
 
+def _resolver(kind: str) -> Callable[[Point, Search], list[Match]]:
+    module, function = _RESOLVERS[kind]
+    found: Callable[[Point, Search], list[Match]] = getattr(
+        import_module(f".{module}", __package__), function
+    )
+    return found
+
+
 def _matches(probe: nodes.Probe, search: Search) -> list[Match]:
     """All places of a probe, in the order of its attach points."""
     errors, wanted = len(search.report.errors), re.compile(search.options.probe_filter or "")
@@ -155,7 +157,7 @@ def _matches(probe: nodes.Probe, search: Search) -> list[Match]:
     for attach_point in probe.attach_points:
         where = Place.at(attach_point.span)
         for point in points(attach_point, search):
-            here = _RESOLVERS[point.kind.name](point, search)
+            here = _resolver(point.kind.name)(point, search)
             if point.kind.name in ("test", "bench") and point.kind.name != search.options.mode:
                 skipped = True
                 continue

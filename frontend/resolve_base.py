@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.manifest import Attach
@@ -80,5 +79,7 @@ class Search:
 
 def near(name: str, known: Iterable[str]) -> str | None:
     """A hint with the known name that is most like this one."""
+    from difflib import get_close_matches  # only for messages
+
     found = get_close_matches(name, list(known), 1, 0.75)
     return f"did you mean {found[0]}?" if found else None

@@ -15,7 +15,8 @@ from bpfscript.arch import ARCHES
 from bpfscript.manifest import Attach
 from bpfscript.plain import dataclass, field, replace
 from bpfscript.syscalls import numbers
-from bpfscript.types import Space, Struct, Type, align_up
+from bpfscript.types import Struct, Type, align_up
+from bpfscript.words import Space
 
 from . import nodes
 from .builtins import argument_number

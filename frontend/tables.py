@@ -7,12 +7,12 @@ that is not the text beside it, it is passed over. Neither path writes anything.
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import os
 from typing import Any, NamedTuple
 
 STARTS = ("program", "lone_expression")
-GRAMMAR = Path(__file__).with_name("grammar.lark")
-PREBUILT = GRAMMAR.with_suffix(".tables")  # JSON
+GRAMMAR = os.path.join(os.path.dirname(__file__), "grammar.lark")
+PREBUILT = os.path.join(os.path.dirname(__file__), "grammar.tables")  # JSON
 
 
 class Rule(NamedTuple):
@@ -40,9 +40,9 @@ class Tables(NamedTuple):
 
 def load() -> Tables:
     """The tables of the grammar beside this file."""
-    grammar = GRAMMAR.read_text("utf-8")
+    grammar = _text(GRAMMAR)
     try:
-        found = json.loads(PREBUILT.read_text("utf-8"))
+        found = json.loads(_text(PREBUILT))
     except (OSError, ValueError):
         found = None
     if not isinstance(found, dict) or found.get("grammar") != grammar:
@@ -53,9 +53,15 @@ def load() -> Tables:
 
 def prebuild() -> None:
     """Write the prebuilt file into the package."""
-    grammar = GRAMMAR.read_text("utf-8")
+    grammar = _text(GRAMMAR)
     text = json.dumps({"grammar": grammar, **build(grammar)._asdict()}, separators=(",", ":"))
-    PREBUILT.write_text(text + "\n", "utf-8")
+    with open(PREBUILT, "w", encoding="utf-8") as file:
+        file.write(text + "\n")
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
 
 
 def build(grammar: str) -> Tables:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 
 from bpfscript.ir.core import Function, Module
-from bpfscript.ir.verify import verify as verify_ir
 from bpfscript.plain import dataclass
 from bpfscript.target import Target
 
@@ -134,6 +133,8 @@ def run(
         step.run(module, target)
         legal = legal or Holds.LEGAL in step.gives
         if verify:
+            from bpfscript.ir.verify import verify as verify_ir
+
             verify_ir(module, legal=legal)
         if print_after:
             print_after(step.name, module)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, overload
+
+from bpfscript.plain import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import overload
 
 Entry = tuple[bytes, list[bytes]]  # key; one value, or one for each possible CPU
 
 
-class Shape(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Shape:
     """Bytes of a key and of a value; from one CPU's value to the next; how many of them."""
 
     key: int
@@ -38,7 +44,7 @@ class Entries(Sequence[Entry]):
     def with_longer(self, other: Entries) -> Entries:
         """These, then others of keys that end in zeros which they do not have."""
         key, pad = self.shape.key, bytes(max(self.shape.key - other.shape.key, 0))
-        if other.shape._replace(key=key) != self.shape:
+        if replace(other.shape, key=key) != self.shape:
             size = self.shape.value
             cut = ((k + pad, [v[:size] for v in values]) for k, values in other)
             other, pad = Entries.of(cut, self.shape), b""
@@ -51,10 +57,13 @@ class Entries(Sequence[Entry]):
     def __len__(self) -> int:
         return len(self.value_block) // self._whole if self._whole else 0
 
-    @overload
-    def __getitem__(self, index: int) -> Entry: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Entry]: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> Entry: ...
+        @overload
+        def __getitem__(self, index: slice) -> list[Entry]: ...
+
     def __getitem__(self, index: int | slice) -> Entry | list[Entry]:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]

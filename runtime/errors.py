@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno as errnos
 import os
-import re
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Assumption
@@ -98,17 +97,17 @@ class VerifierRefused(KernelError, CompilerBug):
         )
 
 
-_SUMMARY = re.compile(r"processed \d+ insns|verification time|stack depth|mark_precise|^\s*$")
-_SOURCE = re.compile(r"^; .* @ .*:(\d+)$")  # since 6.10, from the line table
-_INSTRUCTION = re.compile(r"^\d+: \(|^;|^from \d|^R\d+=|^\d+: R")
-
-
 def _telling(lines: list[str], otherwise: str) -> tuple[str, int]:
     """The complaint, which the verifier writes last, and the last source line named before it."""
+    import re  # this never happens: not on the way of a start
+
+    summary = re.compile(r"processed \d+ insns|verification time|stack depth|mark_precise|^\s*$")
+    instruction = re.compile(r"^\d+: \(|^;|^from \d|^R\d+=|^\d+: R")
+    source = re.compile(r"^; .* @ .*:(\d+)$")  # since 6.10, from the line table
     reason = otherwise
     for line in reversed(lines):
-        if not _SUMMARY.search(line):
-            reason = otherwise if _INSTRUCTION.match(line) else line
+        if not summary.search(line):
+            reason = otherwise if instruction.match(line) else line
             break
-    sources = [int(found[1]) for line in lines if (found := _SOURCE.match(line))]
+    sources = [int(found[1]) for line in lines if (found := source.match(line))]
     return reason, sources[-1] if sources else 0

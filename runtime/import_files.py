@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import Literal
 
 from bpfscript.target import MachineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 
 class ImportFiles:

@@ -6,12 +6,14 @@ A module's goes on from the kernel's: it has the types that are the module's own
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, cast
 from zlib import crc32
 
 from .cache import Cache, identity, kernel_identity
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpfscript.btf import Btf
     from bpfscript.btf_index import Index
 
@@ -56,7 +58,9 @@ def _content(path: str) -> bytes:
             from mmap import MAP_PRIVATE, PROT_READ, mmap
 
             try:
-                return cast(bytes, mmap(file.fileno(), 0, flags=MAP_PRIVATE, prot=PROT_READ))
+                mapped: Any = mmap(file.fileno(), 0, flags=MAP_PRIVATE, prot=PROT_READ)
+                content: bytes = mapped
+                return content
             except (OSError, ValueError):
                 pass
         return file.readall()

@@ -12,7 +12,6 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bpfscript.manifest import Attach
 from bpfscript.plain import dataclass
@@ -24,6 +23,7 @@ from .fd import Fd
 from .kernel_btf import BTF, kernel_btf, module_btf
 from .sys import BtfInfo, Cmd, Kernel, ObjectById, ObjectInfo, ProgInfo, address
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
 

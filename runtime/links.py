@@ -12,7 +12,6 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from bpfscript.manifest import Attach, ProbeInfo
 from bpfscript.plain import dataclass
@@ -42,6 +41,7 @@ from .sys import (
     cpus,
 )
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from threading import Thread
 

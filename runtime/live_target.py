@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bpfscript.target import DebugInfo, MachineError, UsdtProbe, UserSymbol, matches
 
@@ -14,6 +12,7 @@ from .cache import Cache
 from .kernel_btf import BTF
 from .tracefs import SYSTEM_CALLS, Tracefs, parse_functions
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
 
@@ -165,6 +164,8 @@ class LiveTarget:
             return tuple(found)
 
     def kernel_symbol(self, name: str) -> int | None:
+        import re
+
         wanted = re.escape(name.encode())
         found = re.search(rb"^([0-9a-f]+) \w " + wanted + rb"[\t\n]", self._kallsyms, re.MULTILINE)
         address = int(found[1], 16) if found else 0

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TextIO
 
 from bpfscript.diagnostics import EXPANDED, TAB
 from bpfscript.manifest import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
 
 _RED, _YELLOW, _RESET = "\033[31m", "\033[33m", "\033[0m"
 

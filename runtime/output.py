@@ -10,7 +10,7 @@ import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, BinaryIO, TextIO
+from functools import cached_property
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Event, Manifest, MapDef, Place
@@ -18,19 +18,21 @@ from bpfscript.types import Aggregate, String
 
 from .entries import Entry
 from .messages import Messages, coloured, helper_message
-from .names import local_time
-from .printf import formatter
-from .printf_runs import ShowRun, Wrap, run_formatter
-from .ringbuf import Run
-from .sink import Buffering, Sink
-from .symbols import Symbols
-from .tables import Table
-from .values import Values
+from .sink import Sink
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from bpfscript.pieces import MakeNative
+    from typing import BinaryIO, TextIO
 
+    from bpfscript.pieces import MakeNative
+    from bpfscript.words import Buffering
+
+    from .printf_runs import ShowRun, Wrap
+    from .ringbuf import Run
     from .stream import Drain
+    from .symbols import Symbols
+    from .tables import Table
+    from .values import Values
 
 Handler = Callable[[memoryview], None]
 _NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # name of a variable, and what is then said
@@ -60,10 +62,21 @@ class Printer(ABC):
         self.sink = Sink(stdout, buffering)
         self.terminal = stdout.isatty()
         self.messages = Messages(stderr, coloured(self.terminal, stderr.isatty()))
-        self.texts, self.values = self.shapes()
         self._handlers: dict[int, tuple[Event, Handler]] = {}  # by identity
         self._shows: dict[int, tuple[Event, ShowRun | None]] = {}
         self._tables: dict[str, Table] = {}
+
+    @property
+    def texts(self) -> Values:
+        return self._shapes[0]
+
+    @property
+    def values(self) -> Values:
+        return self._shapes[1]
+
+    @cached_property
+    def _shapes(self) -> tuple[Values, Values]:
+        return self.shapes()
 
     @abstractmethod
     def shapes(self) -> tuple[Values, Values]:
@@ -94,6 +107,8 @@ class Printer(ABC):
 
     def _runs(self, event: Event) -> ShowRun | None:
         if id(event) not in self._shows:
+            from .printf_runs import run_formatter
+
             show = run_formatter(event, self.texts, self.wrap) if event.kind == "printf" else None
             self._shows[id(event)] = event, show
         return self._shows[id(event)][1]
@@ -119,6 +134,8 @@ class Printer(ABC):
         if definition.value is None:
             raise CompilerBug(f"map {definition.name} has no type of values")
         if definition.name not in self._tables:
+            from .tables import Table
+
             self._tables[definition.name] = Table(
                 definition.key, definition.value, definition.labels, self.texts, self.values
             )
@@ -197,6 +214,8 @@ class Printer(ABC):
             case "print":
                 return self._value(event)
             case "time":
+                from .names import local_time
+
                 return lambda data: self.record("time", local_time(event.text))
             case "join":
                 return self._join(event)
@@ -207,6 +226,8 @@ class Printer(ABC):
         raise CompilerBug(f"an event of kind {event.kind!r} has nothing to print")
 
     def _formatted(self, event: Event, use: Callable[[str], None]) -> Handler:
+        from .printf import formatter
+
         show = formatter(event.text, event.fields, event.offsets, self.texts)
         return lambda data: use(show(data))
 

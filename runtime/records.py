@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from bpfscript.manifest import Event, Internal, Manifest, MapDef
 from bpfscript.progress import progress
@@ -21,6 +20,12 @@ from .entries import Entry
 from .maps import Map
 from .ringbuf import RingBuffer, Run
 from .stream import Drain, Stream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 Action = Callable[[Event, memoryview], None]
 _POSITION = 8  # bytes, the last ones of a record that steers

@@ -12,7 +12,8 @@ from __future__ import annotations
 import mmap
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from bpfscript.plain import dataclass
 
 from .fd import Fd
 
@@ -23,7 +24,8 @@ _FEW, _MANY = 16, 4096  # records looked at together
 _length = struct.Struct("=I").unpack_from
 
 
-class Run(NamedTuple):
+@dataclass(slots=True)
+class Run:
     """Records of one event, one after the other, headers included. stride: bytes of each."""
 
     block: memoryview

@@ -8,14 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, ProbeInfo, Program
 
 from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
 from .features import Features
-from .iterators import open_iterator, pin_iterator, walk
 from .kernel_types import KernelTypes
 from .links import LAST_FIRST, RUN_ONCE, TIED, Attacher, Link, attach_type, groups, release, stop
 from .maps import Map, create_map, sized
@@ -27,6 +25,7 @@ from .stream import Drain
 from .sys import AttachType, Kernel, cpus
 from .wait import Waiter
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .governor import Governor
 
@@ -235,6 +234,8 @@ class Session:
 
     def iterate(self) -> None:
         """Let the programs of iterators see their objects."""
+        if self._iterators:
+            from .iterators import walk
         while self._iterators:
             walk(self._iterators.pop(0), self._drained)
 
@@ -334,6 +335,8 @@ class Session:
         program = self._tied.get(first) if tied else self._programs[info.program]
         if program is None:
             raise AttachError(first.name, "its program was refused")
+        if first.kind == "iter":
+            from .iterators import open_iterator, pin_iterator
         if first.kind == "iter" and first.symbol:
             if not self.dry_run:
                 pin_iterator(program, self.kernel, first)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, Literal
 
 from bpfscript.target import MachineError
 
-Buffering = Literal["line", "full", "none"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from bpfscript.words import Buffering
+
 _LIMIT = 1 << 16  # characters kept at most
 
 

@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 from .ringbuf import RingBuffer, Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 HOT = 50_000  # events in one second, or waiting at once, from which on native code pays
 _SECOND = 1.0

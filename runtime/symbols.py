@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bpfscript.manifest import Settings
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .kallsyms import Kallsyms
     from .user_symbols import Frame, UserSymbols

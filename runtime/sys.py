@@ -10,20 +10,24 @@ import ctypes
 import errno
 import os
 from enum import IntEnum
-from typing import Annotated, Any, TypeVar
 
 from .errors import BpfError
 
-U32 = Annotated[int, "u32"]
-U64 = Annotated[int, "u64"]
-Name = Annotated[bytes, "name"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated, Any, TypeVar
+
+    U32 = Annotated[int, "u32"]
+    U64 = Annotated[int, "u64"]
+    Name = Annotated[bytes, "name"]
+    _Struct = TypeVar("_Struct", bound=type[ctypes.Structure])
+
 
 _FIELDS: dict[str, Any] = {
     "U32": ctypes.c_uint32,
     "U64": ctypes.c_uint64,
     "Name": ctypes.c_char * 16,
 }
-_Struct = TypeVar("_Struct", bound=type[ctypes.Structure])
 
 
 def _layout(cls: _Struct) -> _Struct:

@@ -8,11 +8,13 @@ from itertools import chain
 from bpfscript.manifest import Event, Place
 from bpfscript.types import Aggregate
 
-from . import histograms, time_series
-from .entries import Entry
 from .output import Printer
-from .tables import Row, Table
-from .values import Values
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .entries import Entry
+    from .tables import Row, Table
+    from .values import Values
 
 _TOGETHER = 4096  # lines made at once
 
@@ -21,6 +23,8 @@ class TextPrinter(Printer):
     """For people: output as the script formats it, messages on the error stream."""
 
     def shapes(self) -> tuple[Values, Values]:
+        from .values import Values
+
         values = Values(self.manifest, self.symbols, escape=self.terminal)
         return values, values
 
@@ -73,10 +77,14 @@ class TextPrinter(Printer):
         t = table.value_type
         kind = t.name if isinstance(t, Aggregate) else ""
         if isinstance(t, Aggregate) and kind in ("hist", "lhist"):
+            from . import histograms
+
             for row in table.rows(entries, top):
                 graph = self.histogram(histograms.rows(t, row.value, divisor))
                 self.sink.write(f"{_label(name, row)}:\n{graph}\n")
         elif isinstance(t, Aggregate) and kind == "tseries":
+            from . import time_series
+
             newest = time_series.newest(row.value for row in table.rows(entries))
             for row in table.rows(entries, top):
                 graph = self.series(time_series.points(t, row.value, newest))

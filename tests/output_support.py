@@ -8,10 +8,10 @@ import struct
 from bpfscript.manifest import Event, Manifest, MapDef, MapType
 from bpfscript.runtime.json_output import JsonPrinter
 from bpfscript.runtime.output import Printer
-from bpfscript.runtime.sink import Buffering
 from bpfscript.runtime.symbols import Symbols
 from bpfscript.runtime.text import TextPrinter
 from bpfscript.types import Type
+from bpfscript.words import Buffering
 
 
 class Terminal(io.BytesIO):

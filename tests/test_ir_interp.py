@@ -16,7 +16,8 @@ from bpfscript.ir.interp_memory import Trap
 from bpfscript.ir.reader import read_function, read_module
 from bpfscript.ir.verify import verify
 from bpfscript.manifest import MapDef, MapType
-from bpfscript.types import INT64, Aggregate, AggregateName, String
+from bpfscript.types import INT64, Aggregate, String
+from bpfscript.words import AggregateName
 
 MAPS = """
 map name="@" kind=HASH key=Int(64, True) value=Int(64, True) key_size=8 value_size=8 max_entries=2

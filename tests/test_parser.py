@@ -325,10 +325,10 @@ def test_tables_made_by_lark_equal_the_prebuilt_ones(
     made = tables.load()  # there is no file
     tables.prebuild()
     assert tables.load() == made
-    stale = tables.PREBUILT.read_text().replace("BpfScript", "another", 1)
-    tables.PREBUILT.write_text(stale.replace('"rules":[', '"rules":[["no",0,[],""],', 1))
+    stale = Path(tables.PREBUILT).read_text().replace("BpfScript", "another", 1)
+    Path(tables.PREBUILT).write_text(stale.replace('"rules":[', '"rules":[["no",0,[],""],', 1))
     assert tables.load() == made
-    tables.PREBUILT.write_text("{")
+    Path(tables.PREBUILT).write_text("{")
     assert tables.load() == made
 
 
@@ -341,7 +341,7 @@ def test_lark_is_not_imported_when_the_tables_are_there(tmp_path: Path) -> None:
         "from bpfscript.diagnostics import Source; parser.parse(Source('x', 'begin { }'))\n"
         "assert 'lark' not in sys.modules"
     )
-    root = str(tables.GRAMMAR.parents[2])
+    root = str(Path(tables.GRAMMAR).parents[2])
     subprocess.run([sys.executable, "-c", program], check=True, env={"PYTHONPATH": root})
 
 

@@ -18,7 +18,8 @@ from bpfscript.ir.verify import verify
 from bpfscript.manifest import Event, Internal, MapDef, MapType, ProbeInfo, ProgramType
 from bpfscript.passes.pipeline import run as run_passes
 from bpfscript.target import RecordedTarget
-from bpfscript.types import INT64, UINT32, Aggregate, AggregateName, String, Tuple, Type, align_up
+from bpfscript.types import INT64, UINT32, Aggregate, String, Tuple, Type, align_up
+from bpfscript.words import AggregateName
 
 TARGET = RecordedTarget()
 Write = Callable[[Builder, Module], None]
