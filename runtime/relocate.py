@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bpfscript.manifest import Artifact, CodeFunction, CoreRelocation
 
 from .errors import FeatureMissing, MissingType
 from .kernel_btf import kernel_btf
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
 

@@ -12,6 +12,7 @@ from .output import Printer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from . import histograms, time_series
     from .entries import Entry
     from .tables import Row, Table
     from .values import Values
@@ -66,9 +67,13 @@ class TextPrinter(Printer):
         self.message("runtime_error", f"{self.reason(event, code)}\n{info}", event.place)
 
     def histogram(self, rows: list[histograms.Bucket]) -> str:
+        from . import histograms
+
         return histograms.text(rows)
 
     def series(self, points: list[time_series.Point]) -> str:
+        from . import time_series
+
         return time_series.text(points)
 
     def table(

@@ -184,3 +184,11 @@ def test_artifacts_come_back(text: str) -> None:
     for end in range(0, len(pack(artifact)), 97):
         with pytest.raises(ValueError):
             unpack(pack(artifact)[:end])
+
+
+@pytest.mark.kernel
+def test_a_second_run_loads_no_slow_parts_of_the_library(run: Run) -> None:
+    words = ("-e", "BEGIN { exit(); }")
+    run(*words)
+    loaded = {line.rpartition("|")[2].strip() for line in run(*words).stderr.splitlines()}
+    assert not loaded & {"typing", "re", "dataclasses", "inspect", "pathlib", "gettext"}
