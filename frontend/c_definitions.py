@@ -62,7 +62,7 @@ class CDefinitions:
         )
         faults = [d for d in self._unit.diagnostics if d.severity >= d.Error]
         if faults:
-            raise ScriptError([Diagnostic(_message(d), _span(definitions)) for d in faults])
+            raise ScriptError([Diagnostic(_message(d), span_of(definitions)) for d in faults])
 
     def named(self, keyword: str | None, name: str) -> Type | None:
         """`struct S`, `enum E`, a typedef: its type, or None."""
@@ -173,7 +173,8 @@ class CDefinitions:
         name = f"{keyword} {declaration.spelling}"
         if not declaration.spelling or " " in declaration.spelling:
             name = f"{keyword} {{{declaration.location.offset}}}"
-            self._structs[name] = type
+        if type.get_size() >= 0:  # also one that is defined inside of another
+            self._structs.setdefault(name, type)
         return Struct(name, max(type.get_size(), 0), max(type.get_align(), 1))
 
     def _fields(self, type: Any, base: int = 0) -> Iterator[Field]:
@@ -217,7 +218,7 @@ def _message(fault: Any) -> str:
     return f"definitions.h:{where.line}:{where.column}: {kind}: {fault.spelling}"
 
 
-def _span(definitions: Sequence[nodes.CDefinition]) -> Span:
+def span_of(definitions: Sequence[nodes.CDefinition]) -> Span:
     from bpfscript.diagnostics import Source
 
     return (

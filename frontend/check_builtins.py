@@ -27,21 +27,39 @@ class Builtins(Types):
             return self.numbered_argument(node, number)
         if builtin(node.name) is not None:
             return self.builtin_variable(node)
+        if node.name in ("__builtin_arch", "__builtin_safe_mode"):
+            if node.name == "__builtin_arch":
+                return self.literal(node, self.target.arch.encode())
+            return self.literal(node, not self.checked.options.unsafe)
         constant = self.names.enum_constant(node.name)
         if constant is not None:
             value, enum = constant
             self.asked(node, value, "ENUMVAL_VALUE", f"enum {enum}", node.name)
             return self.literal(node, value, Int(64, False, enum=enum))
-        if node.name.startswith("sarg") and node.name[4:].isdecimal():
-            self.error(
-                node.span,
-                "sarg* is deleted. This was deprecated in v0.21 and was last available in v0.24.",
-                'Use *(reg("sp") + <stack_offset>) instead.',
-            )
+        if self.missing(node):
             return None
         hint = nearest(node.name, [*BUILTINS, *FUNCTIONS])
         self.error(node.span, f"Unknown identifier: '{node.name}'", hint)
         return None
+
+    def missing(self, node: Word) -> bool:
+        """Report names that are gone, or that are known but not to be had."""
+        name, hint = node.name.removeprefix("__builtin_"), None
+        options = self.checked.options
+        if name.startswith("sarg") and name[4:].isdecimal():
+            text = "sarg* is deleted. This was deprecated in v0.21 and was last available in v0.24."
+            hint = 'Use *(reg("sp") + <stack_offset>) instead.'
+        elif name == "unwatch":
+            text = "unwatch() is deleted, as are watchpoints on the arguments of functions."
+        elif name == "dw_ustack" and options.pid is None and options.child is None:
+            text = "dw_ustack requires a target process. Use -p or -c to specify one."
+        elif name == "dw_ustack":
+            text = "Unwinding by DWARF is not supported: dw_ustack cannot be had."
+            hint = "ustack follows frame pointers"
+        else:
+            return False
+        self.error(node.span, text, hint)
+        return True
 
     def numbered_argument(self, node: Word, number: int) -> Type | None:
         if not self.kind.argn:

@@ -71,6 +71,8 @@ class Calls(Memory, Parameters):
                 self.error(node.span, f"{node.name}() requires no arguments ({given} provided)")
                 return None
             return self.builtin_variable(node)
+        if self.missing(node):
+            return None
         hint = nearest(node.name, [*FUNCTIONS, *BUILTINS])
         self.error(node.span, f"Unknown function: '{node.name}'", hint)
         return None

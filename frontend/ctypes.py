@@ -37,6 +37,7 @@ from . import nodes
 
 if TYPE_CHECKING:
     from .c_definitions import CDefinitions
+    from .c_reader import PlainDefinitions
     from .program_types import ProgramTypes
 
 BASIC: dict[str, Type] = {
@@ -83,18 +84,25 @@ class CTypes:
         return self._btf_of()
 
     @cached_property
-    def _own(self) -> CDefinitions | None:
+    def _own(self) -> PlainDefinitions | CDefinitions | None:
         definitions, directories, files = self._given
         if not definitions and not files:
             return None
-        from .c_definitions import CDefinitions
+        from .c_reader import read_definitions
 
-        return CDefinitions(definitions, directories, files)
+        return read_definitions(definitions, directories, files, self._others)
+
+    def _others(self, keyword: str | None, name: str) -> Type | None:
+        """A type that definitions may name and do not define."""
+        if keyword is None and name in BASIC:
+            return BASIC[name]
+        return self._kernel(keyword, name)
 
     def named(self, keyword: str | None, name: str) -> Type | None:
         """`struct task_struct`, `enum e`, `uint64_t`: the type, or None if nobody knows it."""
-        if known := self.general(keyword, name):
-            return known
+        return self.general(keyword, name) or self._kernel(keyword, name)
+
+    def _kernel(self, keyword: str | None, name: str) -> Type | None:
         if keyword == "enum":
             record = self._find(name, "enum", "enum64")
         elif keyword in ("struct", "union"):

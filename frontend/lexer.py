@@ -206,13 +206,12 @@ class Lexer:
             self.at = len(self.text)
             fault = Fault("expected '}'", self.at, self.at)
             return Token("C_DEFINITION", self.text[start:], start, self.at, None, fault)
-        if match := ATTRIBUTE.match(self.text, self.at):
-            close = self.text.find("))", match.end())
-            if not self.text.startswith("((", match.end()) or close < 0:
+        while fault is None and (match := ATTRIBUTE.match(self.text, self.at)):
+            self.at = _closing(self.text, match.end())
+            if not self.text.startswith("((", match.end()) or not self.at:
                 place = self.place(match.end())
                 fault = Fault("__attribute__ syntax error, expected '(('", *place)
-            else:
-                self.at = close + 2
+                self.at = match.start()
         end = self.at
         if self._skip() < len(self.text) and self.text[self.at] == ";":
             self.at += 1
@@ -317,3 +316,13 @@ class Lexer:
         assert match
         self.at, self.words = match.end(), ("", "")
         return Token(kind, match[0], start, self.at)
+
+
+def _closing(text: str, at: int) -> int:
+    """Where the parentheses that open at a place are closed; 0: nowhere."""
+    depth = 0
+    for place in range(at, len(text)):
+        depth += (text[place] == "(") - (text[place] == ")")
+        if depth <= 0:
+            return place + 1
+    return 0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Value
-from bpfscript.ir.types import I1, I64
+from bpfscript.ir.types import I1, I64, KERNEL
 from bpfscript.types import (
     INT64,
     UINT32,
@@ -24,6 +24,7 @@ from .locations import Location, locate, read, remote_pointer
 from .lower_builtins import BUILTINS, argument_number, from_global, numbered_argument, symbol
 from .lower_compare import memcmp
 from .lower_expressions import assign, lower, lower_as, map_key, value_type
+from .lower_kernel import path, socket_cookie
 from .lower_statements import leave
 from .lower_text import TEXTS
 from .typed import MapInfo
@@ -204,7 +205,9 @@ def _str(body: Body, node: nodes.Call) -> Value:
         return body.coerce(value, String(type.size), want)
     limit = literal(body, node, 1) if node.args[1] in body.checked.constants else None
     if not isinstance(limit, int):
-        raise unsupported(node.span, "str() of a string with a length that is not a literal")
+        length = _length(body, node, type.size)
+        address = body.emit("to_ptr", body.emit("to_int", value), type=KERNEL)
+        return body.emit("read_string", address, length, size=want.size)
     kept = min(limit - 1, type.size)  # `limit` counts the NUL
     return body.pack([(0, value, String(kept))] if kept > 0 else [], want.size)
 
@@ -451,6 +454,8 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "write_user": _write_user,
     "memcmp": memcmp,
     "is_err": _is_err,
+    "path": path,
+    "socket_cookie": socket_cookie,
     "debugf": _debugf,
     **TEXTS,
 }

@@ -142,6 +142,12 @@ def _iter_next(run: Interpreter, at: Address) -> int:
     return int(now < end)
 
 
+def _path(run: Interpreter, path: Address, to: Address, size: int) -> int:
+    text = b"/path\0"
+    write(to, 0, text)
+    return len(text)
+
+
 def _effect(name: str) -> Callable[..., int]:
     def helper(run: Interpreter, *args: Any) -> int:
         run.machine.effects.append((name, args[-1]))
@@ -175,6 +181,8 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "get_current_task_btf": lambda run: run.machine.task,
     "task_pt_regs": lambda run, task: REGISTER_FILE,
     "get_func_ip": lambda run, ctx: run.machine.function_address,
+    "d_path": _path,
+    "get_socket_cookie": lambda run, socket: socket,
     "get_func_arg": _func_arg,
     "get_func_ret": _func_ret,
     "get_attach_cookie": lambda run, ctx: run.machine.cookie,

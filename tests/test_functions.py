@@ -85,3 +85,21 @@ def test_uncalled() -> None:
 
 def test_discarded() -> None:
     assert len(warnings('begin { add(1, "a") } ' + ADD)) == 1
+
+
+@pytest.mark.requires("root", "btf")
+@pytest.mark.parametrize("backend", ["native", "llvm"])
+def test_length_of_a_string_at_run_time(backend: str) -> None:
+    script = 'begin { for $i : 0..9 { printf("[%s]", str("abcdef", (uint64)$i)); } }'
+    shown = trace(script, "true", "--backend", backend)
+    assert shown == "[][][a][ab][abc][abcd][abcde][abcdef][abcdef]"
+
+
+def test_names_of_this_machine() -> None:
+    found = checked("begin { print(__builtin_arch); print(__builtin_safe_mode); }")
+    assert list(found.constants.values()) == [b"x86_64", True]
+
+
+@pytest.mark.parametrize("call", ["unwatch(1)", "dw_ustack", "dw_ustack(3)", "sarg0"])
+def test_what_is_gone(call: str) -> None:
+    assert "Unknown" not in errors(f"begin {{ print({call}); }}")[0]

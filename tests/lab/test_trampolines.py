@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -202,3 +203,20 @@ def test_every_kind_of_iterator(trace: Trace, machine: LiveTarget) -> None:
         except KernelError as error:
             refused[name.removeprefix("iter:")] = str(error)
     assert refused.keys() <= OF_ONE_MAP, refused
+
+
+@needs_fentry
+def test_objects(trace: Trace, file: int) -> None:
+    """What takes a pointer that the verifier knows."""
+    script = """
+        fentry:filp_close /tid == $1/ {
+            printf("%s %s\\n", path(args.filp.f_path), path(args.filp->f_path, 8));
+        }
+        fentry:tcp_close /tid == $1/ { print(socket_cookie(args.sk) != 0); }
+    """
+
+    def work() -> None:
+        os.close(os.open("/dev/null", os.O_RDONLY))
+        socket.socket(socket.AF_INET).close()
+
+    assert trace(script, work) == ["/dev/null ev/null", "true"]

@@ -1,0 +1,82 @@
+"""Functions that take a kernel object by a pointer whose type the verifier knows: path, sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bpfscript.diagnostics import Diagnostic, ScriptError
+from bpfscript.ir.core import Block, Value
+from bpfscript.ir.types import BTF, I64
+from bpfscript.types import Pointer, Struct, Type
+
+from . import nodes
+from .body import Body
+from .locations import is_args
+
+
+def path(body: Body, node: nodes.Call) -> Value:
+    """The path in a struct path; where it does not fit, its end."""
+    size = body.checked.types[node].size
+    text = body.entry_slot(size)
+    body.b.emit("fill", text, off=0, size=size)
+    _with_object(body, node, lambda of: body.b.call("d_path", of, text, body.const(size)))
+    return text
+
+
+def socket_cookie(body: Body, node: nodes.Call) -> Value:
+    return _with_object(body, node, lambda of: body.b.call("get_socket_cookie", of))
+
+
+def _with_object(body: Body, node: nodes.Call, use: Callable[[Value], Value]) -> Value:
+    """What `use` gives for the address of the first argument; 0 if a pointer to it is null."""
+    what = node.args[0]
+    way = _way(body, what)
+    if way is not None and isinstance(body.checked.types[what], Pointer):
+        way = [*way, 0]
+    if way is None or len(way) < 2 or body.function.entry is None:
+        text = f"{node.name}() takes only what args or ctx lead to"
+        raise ScriptError([Diagnostic(text, what.span, hint=f"as in {node.name}(args.x.y)")])
+    first, *further = way
+    end = body.b.block("object", I64)
+    pointer = body.emit("load", body.function.params[0], type=I64, off=first)
+    for offset in further[:-1]:
+        _unless_null(body, pointer, end)
+        place = body.emit("to_ptr", pointer, type=BTF)
+        pointer = body.emit("load", place, type=I64, off=offset)
+    _unless_null(body, pointer, end)
+    body.b.jump(end, use(body.emit("add", pointer, body.const(further[-1]))))
+    body.start(end)
+    return end.params[0]
+
+
+def _unless_null(body: Body, pointer: Value, end: Block) -> None:
+    there = body.b.block("there")
+    known = body.emit("ne", pointer, body.const(0))
+    body.b.branch(known, there, end, else_args=(body.const(0),))
+    body.start(there)
+
+
+def _way(body: Body, node: nodes.Node) -> list[int] | None:
+    """Offset in the probe's context, then one behind each pointer on the way to a place."""
+    if isinstance(node, nodes.Unary) and node.op == "*":
+        way = _way(body, node.operand)
+        return None if way is None else [*way, 0]
+    if not isinstance(node, nodes.FieldAccess):
+        return None
+    if is_args(node.operand):
+        argument = (body.instance.arguments or {})[node.name]
+        typed = body.instance.attachments[0].kind in ("fentry", "fexit")
+        return [8 * argument.offset] if typed and argument.source == "raw" else None
+    of = body.checked.types[node.operand]
+    offset = _offset(body, of.to if isinstance(of, Pointer) else of, node.name)
+    if isinstance(node.operand, nodes.Identifier) and node.operand.name == "ctx":
+        return [offset]
+    way = _way(body, node.operand)
+    if way is None:
+        return None
+    return [*way, offset] if isinstance(of, Pointer) else [*way[:-1], way[-1] + offset]
+
+
+def _offset(body: Body, type: Type, name: str) -> int:
+    assert isinstance(type, Struct)
+    return next(f.offset for f in body.checked.structs[type.name] if f.name == name)
