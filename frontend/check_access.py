@@ -41,13 +41,15 @@ class Access(Operators):
         match type:
             case None:
                 return None
-            case Tuple() if name.isdecimal():
+            case Tuple() if name.isdecimal() and not isinstance(self.types[operand], Pointer):
                 return self._element(node, type, int(name))
             case Record():
                 return self._record_field(node, type)
             case Struct():
                 return self._struct_field(node, type, space)
-        self.error(node.span, f"Can not access field '{name}' on expression of type '{type}'")
+        what = "index" if name.isdecimal() else "field"
+        whole = self.types[operand] if name.isdecimal() else type
+        self.error(node.span, f"Can not access {what} '{name}' on expression of type '{whole}'")
         return None
 
     def _argument(self, node: nodes.FieldAccess) -> Type | None:

@@ -15,6 +15,7 @@ from bpfscript.types import (
     UINT64,
     VOID,
     Array,
+    Bool,
     CgroupPath,
     Int,
     Pointer,
@@ -204,6 +205,14 @@ class Calls(Memory, Parameters):
             return None
         return UINT64
 
+    def error_pointer(self, node: nodes.Call) -> Type | None:
+        type = self.type_at(node, 0)
+        if isinstance(type, Int | Bool | Pointer | None):
+            return BOOL
+        shown = base_name(type)
+        self.error(node.span, f"is_err() only supports int or pointer arguments ({shown} provided)")
+        return None
+
     def in_space(self, node: nodes.Call) -> Type | None:
         type = self.typed_at(node, 0)
         if isinstance(type, Pointer):
@@ -367,6 +376,7 @@ RULES: dict[str, Rule] = {
     "usym": Calls.symbol,
     "kaddr": Calls.kernel_address,
     "uaddr": Calls.user_address,
+    "is_err": Calls.error_pointer,
     "kptr": Calls.in_space,
     "uptr": Calls.in_space,
     "reg": Calls.register,

@@ -15,6 +15,7 @@ from bpfscript.types import (
     Pointer,
     Record,
     String,
+    Timestamp,
     Tuple,
     Type,
 )
@@ -104,7 +105,7 @@ class Operators(Maps):
             return self._pointers(op, span, left, right)
         if isinstance(a, Array) and isinstance(b, Array):
             return self._arrays(op, span, a, b)
-        if promote(a, b) is None and not (isinstance(a, String) and isinstance(b, String)):
+        if promote(a, b) is None and not _comparable(a, b):
             self.error(
                 span,
                 f"Type mismatch for '{op}': comparing {a} with {b}",
@@ -264,6 +265,11 @@ class Operators(Maps):
     def _counts(self, type: Type) -> bool:
         """Stepping a map of aggregates or strings is told as an assignment of the wrong type."""
         return not isinstance(type, Tuple | Record | Buffer | Array | Bool)
+
+
+def _comparable(a: Type, b: Type) -> bool:
+    """Whether values are of one kind although no place takes both."""
+    return any(isinstance(a, kind) and isinstance(b, kind) for kind in (String, Timestamp))
 
 
 def as_integer(type: Type) -> Int:

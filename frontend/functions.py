@@ -126,7 +126,7 @@ ROWS = (
     Function("pton", 1, 1, ("text",), None, "Bytes of an IP address."),
     Function("path", 1, 2, ("any", "number"), None, "Path of a struct path.", probes=TRACING),
     Function("container_of", 3, 3, ("address", "type", "word"), None, "What a member is in."),
-    Function("is_err", 1, 1, ("address",), BOOL, "Whether a pointer is an error."),
+    Function("is_err", 1, 1, ("any",), BOOL, "Whether a pointer is an error."),
     Function("socket_cookie", 1, 1, ("address",), UINT64, "Cookie of a socket.", probes=TRACING),
     # Process, cgroup, time, control
     Function("cgroupid", 1, 1, ("text",), UINT64, "Id of a cgroup."),

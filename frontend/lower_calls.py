@@ -271,7 +271,12 @@ def _find_string(body: Body, node: nodes.Call) -> Value:
 
 
 def _strstr(body: Body, node: nodes.Call) -> Value:
-    return body.coerce(_find_string(body, node), INT64, body.checked.types[node])
+    """Not found is -2 (ENOENT) where the kernel has bpf_strnstr, which upstream calls; else -1."""
+    found, btf = _find_string(body, node), body.target.btf
+    if btf is not None and btf.find("bpf_strnstr", "func"):
+        missing = body.emit("slt", found, body.const(0))
+        found = body.emit("select", missing, body.const(-2), found)
+    return body.coerce(found, INT64, body.checked.types[node])
 
 
 def _strcontains(body: Body, node: nodes.Call) -> Value:

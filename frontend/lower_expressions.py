@@ -17,6 +17,7 @@ from bpfscript.types import (
     Pointer,
     Record,
     String,
+    Timestamp,
     Tuple,
     Type,
 )  # fmt: skip
@@ -278,6 +279,8 @@ def _scaled(body: Body, value: Value, have: Type, pointer: Pointer) -> Value:
 
 
 def _compare(body: Body, op: str, left: Value, lt: Type, right: Value, rt: Type) -> Value:
+    if isinstance(lt, Timestamp) and lt != rt:  # another format: another text
+        return body.const(int(op == "!="), I1)
     if is_scalar(lt) and is_scalar(rt):
         return _compare_scalars(body, op, left, lt, right, rt)
     if isinstance(lt, String) and isinstance(rt, String):
@@ -376,6 +379,8 @@ def _arm(body: Body, node: nodes.Expr, type: Type) -> Value:
 
 
 def _cast(body: Body, value: Value, have: Type, want: Type, span: Span) -> Value:
+    if isinstance(want, Pointer) and isinstance(have, Int):  # an address has no sign
+        return body.int_of(value, False)
     if is_scalar(have) and is_scalar(want):
         return body.coerce(value, have, want)
     if is_scalar(have) and isinstance(want, Array):  # its bytes, zero-extended

@@ -9,7 +9,7 @@ from bpfscript.ir.core import Block, Value
 from bpfscript.ir.types import BTF, I64
 from bpfscript.types import Pointer, Struct, Type
 
-from . import nodes
+from . import nodes, relocated
 from .body import Body
 from .locations import is_args
 
@@ -36,6 +36,8 @@ def _with_object(body: Body, node: nodes.Call, use: Callable[[Value], Value]) ->
     if way is None or len(way) < 2 or body.function.entry is None:
         text = f"{node.name}() takes only what args or ctx lead to"
         raise ScriptError([Diagnostic(text, what.span, hint=f"as in {node.name}(args.x.y)")])
+    if body.checked.options.portable:
+        relocated.assume_release(body)
     first, *further = way
     end = body.b.block("object", I64)
     pointer = body.emit("load", body.function.params[0], type=I64, off=first)

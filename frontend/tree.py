@@ -321,6 +321,10 @@ class Builder:
         return nodes.Comptime(span=span, operand=operand)
 
     def field(self, span: Span, operand: Expr, name: Operator) -> nodes.FieldAccess:
+        between = span.source.text[operand.span.end : name.span.start]
+        if name.text.isdecimal() and "->" in between:
+            place = Span(span.source, name.span.start, name.span.start + 1)
+            fail(place, "expected field name after '->'")
         return nodes.FieldAccess(span=span, operand=operand, name=name.text, name_span=name.span)
 
     def index(self, span: Span, operand: Expr, index: Expr) -> nodes.Index:

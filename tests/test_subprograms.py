@@ -103,3 +103,24 @@ def test_names_of_this_machine() -> None:
 @pytest.mark.parametrize("call", ["unwatch(1)", "dw_ustack", "dw_ustack(3)", "sarg0"])
 def test_what_is_gone(call: str) -> None:
     assert "Unknown" not in errors(f"begin {{ print({call}); }}")[0]
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ("$p.1", "Can not access index '1' on expression of type '(int8,int8) *'"),
+        ("$p->1", "syntax: expected field name after '->'"),
+        ('is_err("a")', "is_err() only supports int or pointer arguments (string provided)"),
+    ],
+)
+def test_tuples_by_pointer(expression: str, found: str) -> None:
+    assert found in errors(f"begin {{ $t = (1, 2); $p = &$t; print({expression}); }}")[0]
+
+
+@pytest.mark.requires("root", "btf")
+def test_values_that_upstream_gives() -> None:
+    script = """begin {
+        print((strftime("%S", 1s) == strftime("%M", 1s), is_err(true), (void *)-1));
+        print(strstr("abc", "x") < 0);
+    }"""
+    assert trace(script, "true") == "(false, false, 0xff)\ntrue"
