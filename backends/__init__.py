@@ -1,4 +1,5 @@
-"""Ways from legal IR to an Artifact. A new one is a file and a line in `BACKENDS`."""
+"""Ways from legal IR to an Artifact. A new one is a file and a line in `BACKENDS`, or an
+entry point of another package (`plugins`)."""
 
 from __future__ import annotations
 
@@ -31,6 +32,10 @@ BACKENDS: dict[str, tuple[str, str]] = {
 
 
 def backend(name: str) -> Backend:
-    """The backend of that name. Raises KeyError."""
+    """The backend of that name, ours or another package's. Raises MachineError."""
+    if name not in BACKENDS:
+        from bpfscript.plugins import load
+
+        return cast(Backend, load("backends", name, tuple(BACKENDS))())
     module, cls = BACKENDS[name]
     return cast(Backend, getattr(import_module(module), cls)())

@@ -29,6 +29,7 @@ COMMANDS = {"run": "objects", "inspect": "objects", "target": "targets", "check"
 _MADE = ("emit", "aot", "debug", "emit-llvm", "mode", "list")
 """What can be asked for with --target, where nothing can run."""
 
+FORMATS = ("text", "json")  # those of other packages besides, see `plugins`
 _FEATURES = ("kprobe_multi", "kprobe_session", "uprobe_multi")
 _BPF, _PERFMON, _ADMIN = 39, 38, 21  # CAP_*, include/uapi/linux/capability.h
 
@@ -151,10 +152,7 @@ def _check(command: Command) -> None:
     for option in OPTIONS:
         if option.group == ABSENT and command.has(option.long):
             raise MachineError(f"--{option.long} is not supported", option.text)
-    if command.last("f") not in (None, "text", "json"):
-        raise MachineError(
-            f'Invalid output format "{command.last("f")}"', "Valid formats: 'text', 'json'"
-        )
+    _check_format(command.last("f"))
     if command.last("B") not in (None, "line", "full", "none"):
         raise UsageError("-B must be either 'line', 'full', or 'none'.")
     share = command.last("max-overhead")
@@ -162,8 +160,8 @@ def _check(command: Command) -> None:
         raise UsageError(f"--max-overhead takes a percentage like 2%, not '{share}'.")
     if command.has("cmd") and command.has("pid"):
         raise UsageError("Cannot use both -c and -p.")
-    if "" in command.all("plot") and command.last("f") == "json":
-        raise UsageError("--plot draws text: with -f json it takes a FILE.svg.")
+    if "" in command.all("plot") and command.last("f") not in (None, "text"):
+        raise UsageError("--plot draws text: with another -f it takes a FILE.svg.")
     if command.has("target"):
         if command.has("cmd") or command.has("pid"):
             raise UsageError("Cannot use --target with -c or -p: nothing is run.")
@@ -183,6 +181,16 @@ def _is_percentage(text: str) -> bool:
     whole, _, part = text.removesuffix("%").partition(".")
     digits = (whole + part).isascii() and (whole + part).isdigit()
     return digits and len(whole) in (1, 2) and not text.rstrip("%").endswith(".")
+
+
+def _check_format(name: str | None) -> None:
+    if name not in (None, *FORMATS):
+        from bpfscript.plugins import names
+
+        known = (*FORMATS, *names("outputs"))
+        if name not in known:
+            hint = f"Valid formats: {', '.join(map(repr, known))}"
+            raise MachineError(f'Invalid output format "{name}"', hint)
 
 
 def _need_privileges() -> None:

@@ -32,13 +32,12 @@ if TYPE_CHECKING:
     from bpfscript.frontend.nodes import Program
     from bpfscript.manifest import Artifact
     from bpfscript.pieces import HostCode, Plan
-    from bpfscript.runtime.json_output import JsonPrinter
     from bpfscript.runtime.live_target import LiveTarget
+    from bpfscript.runtime.output import Printer
     from bpfscript.runtime.records import Printer as RecordPrinter
     from bpfscript.runtime.session import Session
     from bpfscript.runtime.sink import Sink
     from bpfscript.runtime.symbols import Symbols
-    from bpfscript.runtime.text import TextPrinter
     from bpfscript.target import Target
 
 OK, NOTHING = 0, 1
@@ -231,11 +230,17 @@ def _make_native(plan: Plan) -> HostCode:
     return driver.make_native(plan)
 
 
-def _printer(command: Command) -> type[JsonPrinter] | type[TextPrinter]:
-    if command.last("f") == "json":
+def _printer(command: Command) -> type[Printer]:
+    name = command.last("f") or "text"
+    if name == "json":
         from bpfscript.runtime.json_output import JsonPrinter
 
         return JsonPrinter
+    if name != "text":
+        from bpfscript.plugins import load
+
+        found: type[Printer] = load("outputs", name, ("text", "json"))
+        return found
     if "" in command.all("plot"):
         from bpfscript.pictures.terminal import PlotPrinter
 

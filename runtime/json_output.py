@@ -24,6 +24,7 @@ class JsonPrinter(Printer):
     """For programs: all that a run has to say is a line of output. Nothing to escape for a
     terminal: JSON has no control characters."""
 
+    quick = True
     wrap = Wrap('{"type": "printf", "data": "', '"}\n', lambda text: quote(text)[1:-1])
 
     def shapes(self) -> tuple[Values, Values]:

@@ -82,7 +82,12 @@ class Printer(ABC):
     def shapes(self) -> tuple[Values, Values]:
         """What shows values inside text, and what shows the values of print() and of maps."""
 
-    wrap: Wrap | None = None  # what stands around the text of a printf
+    quick = False  # many printfs at once, also by native code, go around `record`
+    wrap: Wrap | None = None  # and what then stands around the text of each
+
+    def __init_subclass__(cls) -> None:
+        if "record" in vars(cls):  # going around it is for who says so
+            cls.quick = vars(cls).get("quick", False)
 
     # What a session calls
 
@@ -109,7 +114,8 @@ class Printer(ABC):
         if id(event) not in self._shows:
             from .printf_runs import run_formatter
 
-            show = run_formatter(event, self.texts, self.wrap) if event.kind == "printf" else None
+            fit = self.quick and event.kind == "printf"
+            show = run_formatter(event, self.texts, self.wrap) if fit else None
             self._shows[id(event)] = event, show
         return self._shows[id(event)][1]
 
@@ -150,6 +156,8 @@ class Printer(ABC):
         """Native code that shows the events that it can; takes a while."""
         from .native import native
 
+        if not self.quick:
+            return None
         return native(self.manifest.events, self.texts, self.wrap, make)
 
     @abstractmethod

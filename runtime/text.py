@@ -23,6 +23,8 @@ _TOGETHER = 4096  # lines made at once
 class TextPrinter(Printer):
     """For people: output as the script formats it, messages on the error stream."""
 
+    quick = True
+
     def shapes(self) -> tuple[Values, Values]:
         from .values import Values
 
