@@ -23,8 +23,8 @@ check: $(DEV)  ## lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-conformance: $(DEV) conformance/.upstream/bpftrace tracefs  ## the same scripts under upstream and here
-	$(BIN)/python -m conformance.runner --report conformance/REPORT.md
+conformance: $(DEV) conformance/.upstream/bpftrace conformance/.upstream-0.17/bpftrace lab/.cache/6.12/vmlinux tracefs  ## the same scripts under upstream and here
+	$(BIN)/python -m conformance.runner --lab --report conformance/REPORT.md
 
 docs: $(DEV)  ## the library's pages, from its docstrings, in build/docs
 	$(BIN)/python -W error docs/build.py build/docs
@@ -41,7 +41,6 @@ lab: $(KERNELS:%=lab-%)  ## the kernel tests in guests with other kernels, one b
 
 .PHONY: $(KERNELS:%=lab-%)
 $(KERNELS:%=lab-%): lab-%: $(DEV) conformance/.upstream/bpftrace lab/.cache/%/vmlinux
-	mkdir -p lab/.cache/host && cp /sys/kernel/btf/vmlinux lab/.cache/host/btf  # for objects of this machine
 	$(GUEST) -k $* -- $(GUEST_TESTS)
 
 lab/.cache/%/vmlinux: | $(DEV)

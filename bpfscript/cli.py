@@ -10,7 +10,7 @@ import sys
 from bpfscript.console import Console, open_streams
 from bpfscript.diagnostics import ScriptError
 from bpfscript.identity import VERSION, program, stands_in, take_name, version_line
-from bpfscript.options import ABSENT, OPTIONS, Command, UsageError, parse, usage
+from bpfscript.options import ABSENT, OPTIONS, Command, Misunderstood, UsageError, parse, usage
 from bpfscript.runtime.sink import OutputClosed
 from bpfscript.target import MachineError
 
@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
         return code
     except UsageError as error:
         console.error(f"USAGE: {error}")
-        print(f"\n{usage(program())}", end="", file=sys.stderr)
+        if error.help:
+            print(f"\n{usage(program())}", end="", file=sys.stderr)
     except ScriptError as error:
         console.diagnostics(error.diagnostics)
     except MachineError as error:
@@ -97,6 +98,9 @@ def _main(argv: list[str], console: Console) -> int:
             argv[0], argv[1:], console
         )
         return status
+    if not argv:
+        print(usage(program()), end="", file=sys.stderr)
+        return FAULT
     command = parse(argv)
     if command.has("help"):
         print(usage(program()), end="")
@@ -120,7 +124,7 @@ def _main(argv: list[str], console: Console) -> int:
 
         print(report(VERSION, stands_in=stands_in()), end="")
         return OK
-    if not (argv and (command.has("e") or command.words or command.has("list"))):
+    if not (command.has("e") or command.words or command.has("list")):
         raise UsageError("filename or -e 'program' required.")
     from bpfscript import modes
 
@@ -159,7 +163,7 @@ def _check(command: Command) -> None:
     if share is not None and not _is_percentage(share):
         raise UsageError(f"--max-overhead takes a percentage like 2%, not '{share}'.")
     if command.has("cmd") and command.has("pid"):
-        raise UsageError("Cannot use both -c and -p.")
+        raise Misunderstood("Cannot use both -c and -p.")
     if "" in command.all("plot") and command.last("f") not in (None, "text"):
         raise UsageError("--plot draws text: with another -f it takes a FILE.svg.")
     if command.has("target"):
@@ -189,8 +193,8 @@ def _check_format(name: str | None) -> None:
 
         known = (*FORMATS, *names("outputs"))
         if name not in known:
-            hint = f"Valid formats: {', '.join(map(repr, known))}"
-            raise MachineError(f'Invalid output format "{name}"', hint)
+            text = f'Invalid output format "{name}"\nValid formats: {", ".join(map(repr, known))}'
+            raise MachineError(text)
 
 
 def _need_privileges() -> None:

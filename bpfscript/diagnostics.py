@@ -55,6 +55,14 @@ class Span:
         """From the start of this span to the end of another."""
         return Span(self.source, self.start, other.end, self.origin)
 
+    def through(self, mark: str) -> Span:
+        """With the mark that follows, if only blanks are between."""
+        after = self.source.text.find(mark, self.end) + len(mark)
+        between = self.source.text[self.end : after]
+        return (
+            Span(self.source, self.start, after, self.origin) if between.strip() == mark else self
+        )
+
     def origins(self) -> Iterator[Span]:
         """The macro calls and imports that led here, the nearest first."""
         outer = self.origin or self.source.imported_by

@@ -19,7 +19,7 @@ from bpfscript.inputs import (
     target,
     warnings,
 )
-from bpfscript.options import Command, UsageError
+from bpfscript.options import Command, Misunderstood
 from bpfscript.output_file import open_output, write_whole
 from bpfscript.progress import progress
 
@@ -275,7 +275,7 @@ def show_list(command: Command, console: Console) -> int:
     words, verbose = command.words, command.has("verbose")
     is_script = command.has("e") or (words and os.path.isfile(words[0]))
     if len(words) > 1 and not is_script:
-        raise UsageError("-l takes one pattern")
+        raise Misunderstood("-l takes one pattern")
     script = source(command) if is_script else None
     elsewhere = command.last("target")
     machine = described(elsewhere) if elsewhere else target(command, cache(command, console))

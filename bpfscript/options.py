@@ -81,7 +81,15 @@ OPTIONS = (
 
 
 class UsageError(Exception):
-    """The command line is not understood."""
+    """The command line is not understood. `help`: showing all options would help."""
+
+    help = False
+
+
+class Misunderstood(UsageError):
+    """It is not that of a tool like this."""
+
+    help = True
 
 
 @dataclass(slots=True)
@@ -138,12 +146,12 @@ def _long(command: Command, word: str, waiting: list[str]) -> None:
     found = [o for o in OPTIONS if o.long == name]
     found = found or [o for o in OPTIONS if o.long and o.long.startswith(name)]
     if not found:
-        raise UsageError(f"option --{name} not recognized")
+        raise Misunderstood(f"option --{name} not recognized")
     if len(found) > 1:
-        raise UsageError(f"option --{name} not a unique prefix")
+        raise Misunderstood(f"option --{name} not a unique prefix")
     (option,) = found
     if equals and not option.value:
-        raise UsageError(f"option --{option.long} must not have an argument")
+        raise Misunderstood(f"option --{option.long} must not have an argument")
     if not equals:
         value = _value(option, f"--{option.long}", waiting)
     _add(command, option, value)
@@ -154,7 +162,7 @@ def _short(command: Command, letters: str, waiting: list[str]) -> None:
     for i, letter in enumerate(letters):
         option = next((o for o in OPTIONS if o.short == letter), None)
         if option is None:
-            raise UsageError(f"option -{letter} not recognized")
+            raise Misunderstood(f"option -{letter} not recognized")
         if option.value:
             rest = letters[i + 1 :]
             _add(command, option, rest or _value(option, f"-{letter}", waiting))
@@ -169,7 +177,7 @@ def _value(option: Option, shown: str, waiting: list[str]) -> str:
     if option.value.startswith("["):
         return waiting.pop(0) if waiting and waiting[0].endswith(option.value[5:-1]) else ""
     if not waiting:
-        raise UsageError(f"option {shown} requires argument")
+        raise Misunderstood(f"option {shown} requires argument")
     return waiting.pop(0)
 
 

@@ -17,8 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from conformance import casefile, machine, normalise, runner
+from conformance import casefile, machine, normalise
 from conformance.casefile import Case
+from conformance.running import OLD, run
 
 VERSION = "0.17"
 _PROBE = re.compile(r"(^|[};\s])(begin|end)(?=\s*[{,])")
@@ -31,11 +32,11 @@ def agrees(case: Case, programs: list[Path]) -> bool:
     """
     prog = _PROBE.sub(lambda m: m[1] + m[2].upper(), case.prog or "")
     old = replace(case, prog=f"{prog} interval:ms:300 {{ exit(); }}", timeout=5.0)
-    return _seen(old, VERSION, programs) == _seen(old, "ours", programs)
+    return _seen(old, VERSION, programs) == _seen(old, "native", programs)
 
 
 def _seen(case: Case, tool: str, programs: list[Path]) -> tuple[int | None, list[str]]:
-    output = runner.run(case, tool, "text", programs)
+    output = run(case, tool, "text", programs)
     text = normalise.stdout(output.stdout, case.compare, case.replace)
     lines = [line for line in text.splitlines() if line and not line.startswith("Attaching")]
     return output.exit, lines
@@ -64,12 +65,12 @@ def main() -> int:
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--only", default="", metavar="REGEX")
     options = parser.parse_args()
-    if not runner.OLD.exists():
+    if not OLD.exists():
         print("bpftrace 0.17 is not unpacked: make conformance/.upstream-0.17/bpftrace")
         return 2
     cases = [case for case in casefile.load() if re.search(options.only, case.name)]
     with tempfile.TemporaryDirectory(prefix="programs-") as folder:
-        programs = machine.build(Path(folder))
+        programs = machine.build(Path(folder), cases)
         results = check(chosen(cases, every=options.all), programs, jobs=2)
     for case, same in results:
         if same == options.all:

@@ -75,15 +75,16 @@ class Operators(Maps):
     def _literal_equal(self, a: nodes.Expr, b: nodes.Expr) -> bool | None:
         """Whether two literals are equal, element by element; None: they are not literals."""
         if a in self.constants and b in self.constants:
-            return self.constants[a] == self.constants[b]
+            one, other = self.constants[a], self.constants[b]
+            return one == other if isinstance(one, bytes) == isinstance(other, bytes) else None
         match a, b:
             case nodes.TupleLiteral(), nodes.TupleLiteral():
                 pairs = list(zip(a.elements, b.elements, strict=False))
                 same_shape = len(a.elements) == len(b.elements)
             case nodes.RecordLiteral(), nodes.RecordLiteral() if set(a.names) == set(b.names):
-                one = dict(zip(a.names, a.elements, strict=True))
-                other = dict(zip(b.names, b.elements, strict=True))
-                pairs = [(one[name], other[name]) for name in one]
+                mine = dict(zip(a.names, a.elements, strict=True))
+                theirs = dict(zip(b.names, b.elements, strict=True))
+                pairs = [(mine[name], theirs[name]) for name in mine]
                 same_shape = True
             case _:
                 return None

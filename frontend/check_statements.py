@@ -69,7 +69,9 @@ class Statements(Expressions):
             case nodes.Break() | nodes.Continue():
                 if not self.loops:
                     word = "break" if isinstance(node, nodes.Break) else "continue"
-                    self.error(node.span, f"'{word}' statement is not allowed in a probe")
+                    self.error(
+                        node.span.through(";"), f"'{word}' statement is not allowed in a probe"
+                    )
             case nodes.Return():
                 self._return(node)
             case nodes.Import():
@@ -87,8 +89,8 @@ class Statements(Expressions):
             self.error(node.span, "'return' statement is not allowed in a for-loop")
             return
         type = self.expression(value)
-        if type not in (None, VOID) and not isinstance(value, nodes.Increment):
-            self.report.warning(node.span, "Return value discarded.")
+        if type not in (None, VOID):
+            self.discarded(value)
 
     def _in_for(self) -> bool:
         return any(isinstance(loop, nodes.For) for loop in self.loops)

@@ -187,15 +187,15 @@ class Types(Access):
             want = replace(want, space=have.space)
         if isinstance(want, String) and not want.size and isinstance(have, String):
             want = have
-        if isinstance(want, Int) and want.enum and not self._in_enum(node, want.enum):
-            return None
+        if isinstance(want, Int) and want.enum:
+            self._check_enum(node, want.enum)
         if not castable(have, want):
             self._refuse_cast(node, have, want)
-            return None
+            return want
         redundant = have == want and not self._reads_aggregate(node.operand)
         if redundant and not isinstance(want, Pointer) and isinstance(node.to, nodes.TypeName):
             self.report.warning(
-                node.span, f"Unnecessary cast: expression is already of type {have}"
+                node.place, f"Unnecessary cast: expression is already of type {have}"
             )
         return want
 
@@ -204,20 +204,18 @@ class Types(Access):
             return node.name == "1" and node.operand.name in self.aggregate_loops
         return self.aggregate_read(node) is not None
 
-    def _in_enum(self, node: nodes.Cast, name: str) -> bool:
+    def _check_enum(self, node: nodes.Cast, name: str) -> None:
         value = self.constants.get(node.operand)
         if isinstance(value, int) and value not in (self.names.enum(name) or {}):
-            self.error(node.span, f"Enum: {name} doesn't contain a variant value of {int(value)}")
-            return False
-        return True
+            self.error(node.place, f"Enum: {name} doesn't contain a variant value of {int(value)}")
 
     def _refuse_cast(self, node: nodes.Cast, have: Type, want: Type) -> None:
         if isinstance(have, Struct):
-            self.error(node.span, f'Cannot cast from C type "{have}"')
+            self.error(node.place, f'Cannot cast from C type "{have}"')
         elif isinstance(want, Struct):
-            self.error(node.span, f'Cannot cast to "{want}"')
+            self.error(node.place, f'Cannot cast to "{want}"')
         else:
-            self.error(node.span, f'Cannot cast from "{have}" to "{want}"')
+            self.error(node.place, f'Cannot cast from "{have}" to "{want}"')
 
 
 def castable(have: Type, want: Type) -> bool:

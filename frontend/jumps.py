@@ -21,7 +21,7 @@ def check_jumps(program: nodes.Program, report: Reporter) -> None:
 def _macro(node: nodes.Node, report: Reporter, in_loop: bool) -> None:
     _loop_jump(node, "macro", report, in_loop)
     if isinstance(node, nodes.Return):
-        report.error(node.span, "'return' statement is not allowed in a macro")
+        report.error(node.span.through(";"), "'return' statement is not allowed in a macro")
     for child in nodes.children(node):
         _macro(child, report, in_loop or isinstance(node, LOOPS))
 
@@ -39,4 +39,4 @@ def _function(function: nodes.Function, node: nodes.Node, report: Reporter, in_l
 def _loop_jump(node: nodes.Node, where: str, report: Reporter, in_loop: bool) -> None:
     if isinstance(node, nodes.Break | nodes.Continue) and not in_loop:
         word = "break" if isinstance(node, nodes.Break) else "continue"
-        report.error(node.span, f"'{word}' statement is not allowed in a {where}")
+        report.error(node.span.through(";"), f"'{word}' statement is not allowed in a {where}")

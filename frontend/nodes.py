@@ -165,6 +165,13 @@ class Cast(Node):
     to: TypeName | Typeof
     operand: Expr
 
+    @property
+    def place(self) -> Span:
+        """Where faults of the cast point: `(type)`."""
+        return Span(self.span.source, self.span.start, self.to.span.end, self.span.origin).through(
+            ")"
+        )
+
 
 class Call(Node):
     name: str

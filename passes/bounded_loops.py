@@ -26,7 +26,6 @@ from .loop_states import hide_entering, hide_living, hide_loaded
 from .trip_counts import TripCounts
 
 COUNTED = 4096  # rounds of a loop where the kernel has nothing better
-OLDER = "loops without this limit need Linux 6.4, and portable objects are for older kernels, too"
 SURE = 0xFFFF  # rounds in a frame: BPF_MAX_TIMED_LOOPS
 LONGEST = 1 << 32  # rounds: more would keep a processor for minutes
 
@@ -71,11 +70,11 @@ def _repeating(code: Code, loops: list[Loop], counts: TripCounts) -> None:
 
 def _counted(code: Code, loops: list[Loop], counts: TripCounts) -> None:
     known = {loop.header: counts.of(loop) for loop in loops}
-    _refuse(known, COUNTED, OLDER)
+    _refuse(known, COUNTED)
     ends = LoopEnds(code, loops)
     for loop in reversed(loops):
-        if known[loop.header] is None:  # else the verifier counts the script's own
-            ends.count(loop, COUNTED + 1, f"{COUNTED} rounds")
+        unless = f"{COUNTED} rounds" if known[loop.header] is None else ""
+        ends.count(loop, COUNTED + 1, unless)
 
 
 def _sure(within: dict[Block, int | None]) -> set[Block]:
@@ -88,11 +87,9 @@ def _sure(within: dict[Block, int | None]) -> set[Block]:
     return found
 
 
-def _refuse(rounds: dict[Block, int | None], limit: int, hint: str | None = None) -> None:
+def _refuse(rounds: dict[Block, int | None], limit: int) -> None:
     faults = [
-        Diagnostic(
-            f"the loop goes round {count} times, at most {limit} are possible", span, hint=hint
-        )
+        Diagnostic(f"the loop goes round {count} times, at most {limit} are possible", span)
         for header, count in rounds.items()
         if count and count > limit and (span := header.terminator.span)
     ]

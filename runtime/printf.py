@@ -17,8 +17,8 @@ Buffer = bytes | bytearray | memoryview
 Formatter = Callable[[Buffer], str]
 
 _CONVERSION = re.compile(
-    r"%(?:%|(?P<left>-?)(?P<plus>\+?) ?(?P<base>\#?)(?P<zero>0?)(?:(?P<width>\d+)|\*)?"
-    r"(?:\.(?:\d*|\*))?(?P<length>hh|h|ll|[lLjzt])?(?P<kind>rx|rh|gr|[diouxXcpsr]))"
+    r"%(?P<left>-?)(?P<plus>\+?) ?(?P<base>\#?)(?P<zero>0?)(?:(?P<width>\d+)|\*)?"
+    r"(?:\.(?:\d*|\*))?(?P<length>hh|h|ll|[lLjztq])?(?P<kind>rx|rh|gr|[diouxXcpsr%])"
 )
 _BITS = {None: 32, "hh": 8, "h": 16}  # other lengths: 64
 PREFIX = {"o": "0", "x": "0x", "X": "0X"}
@@ -71,7 +71,7 @@ def split(text: str) -> tuple[list[str], list[Conversion]]:
     for found in _conversions(text):
         literals[-1] += text[end : found.start()]
         end = found.end()
-        if found["kind"] is None:
+        if found["kind"] == "%":
             literals[-1] += "%"
             continue
         conversions.append(

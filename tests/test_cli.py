@@ -55,7 +55,6 @@ def test_help_and_version() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "filename or -e 'program' required."),
         (("-e", ""), "filename or -e 'program' required."),
         (("-x",), "option -x not recognized"),
         (("-B", "foo", "-e", "begin { }"), "-B must be either 'line', 'full', or 'none'."),
@@ -70,7 +69,13 @@ def test_help_and_version() -> None:
 def test_usage_errors(words: tuple[str, ...], said: str) -> None:
     code, out, err = tool(*words)
     assert (code, out) == (1, "")
-    assert err.startswith(f"ERROR: USAGE: {said}") and "\nUSAGE: bpfscript [options]" in err
+    assert err.startswith(f"ERROR: USAGE: {said}")
+    explained = {"-x", "-c"} & set(words)  # what options there are, or which exclude each other
+    assert bool(explained) == ("\nUSAGE: bpfscript [options]" in err)
+
+
+def test_nothing_given_is_a_wish_for_help() -> None:
+    assert tool() == (1, "", usage("bpfscript"))
 
 
 @pytest.mark.parametrize("flag", ["--usdt-file-activation", "--debuginfo=x", "--dwarf-pid=1"])
