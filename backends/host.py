@@ -1,4 +1,4 @@
-"""Native code that shows events: a `Plan` → LLVM IR text → a function of this process.
+"""Native code that shows events: a `Plan` → LLVM IR text → an object for `runtime.host_code`.
 
 One function for each event writes its text, `drain` calls them for the records of a ring. Whatever
 is rare is not done here: a record with a byte that needs thought goes back to Python.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import llvmlite.binding as llvm
 
-from bpfscript.pieces import Choice, HostCode, Literal, Number, Padding, Piece, Plan, Shown, Text
+from bpfscript.pieces import Choice, Literal, Number, Padding, Piece, Plan, Shown, Text
 
 _SLACK = 32  # bytes beyond a text that helpers may write to
 _DIGITS = {False: b"0123456789abcdef", True: b"0123456789ABCDEF"}
@@ -181,15 +181,17 @@ leave:
 """
 
 
-def make_native(plan: Plan) -> HostCode:
-    """Compile what shows the events of a plan."""
+def make_native(plan: Plan) -> bytes:
+    """An object with the function `drain` (`pieces.HostCode`) for the events of a plan."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_default_triple().create_target_machine(opt=2, jit=True)
+    target = llvm.Target.from_default_triple()
+    machine = target.create_target_machine(opt=2, reloc="pic", codemodel="small")
     module = llvm.parse_assembly(to_text(plan), llvm.create_context())
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return HostCode(engine.get_function_address("drain"), (engine, module, machine))
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
+    builder.getModulePassManager().run(module, builder)
+    found: bytes = machine.emit_object(module)
+    return found
 
 
 def to_text(plan: Plan) -> str:

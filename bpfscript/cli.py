@@ -41,6 +41,10 @@ def command() -> NoReturn:
     """
     gc.set_threshold(50_000)
     code = main()
+    if threading := sys.modules.get("threading"):
+        for thread in threading.enumerate():  # what they make is kept for the next run
+            if not thread.daemon and thread is not threading.current_thread():
+                thread.join()
     sys.stderr.flush()
     os._exit(code)
 

@@ -100,10 +100,10 @@ def _key(command: Command, mode: str, source: Source) -> bytes:
         btf = type(error).__name__
     given = (command.flags, command.words, command.named)
     parts = (given, mode, source.name, source.text, os.getcwd(), environment, btf)
-    return repr((parts, machine_identity(), _tool())).encode("utf-8", "surrogateescape")
+    return repr((parts, machine_identity(), tool_identity())).encode("utf-8", "surrogateescape")
 
 
-def _tool() -> list[tuple[str, int, int]]:
+def tool_identity() -> list[tuple[str, int, int]]:
     """What tells this compiler from others: its files, as they are here."""
     here = os.path.dirname(__file__)
     found = []

@@ -17,7 +17,7 @@ from bpfscript.plain import dataclass, field
 from bpfscript.target import OlderTarget, Target
 
 if TYPE_CHECKING:
-    from bpfscript.pieces import HostCode, Plan
+    from bpfscript.pieces import Plan
 
 STAGES = {
     "nodes": "the syntax tree",
@@ -111,8 +111,8 @@ def _bound_to(checked: Checked, target: Target) -> dict[tuple[str, str], str]:
     return {("release", ""): ".".join(map(str, target.release))} if known else {}
 
 
-def make_native(plan: Plan) -> HostCode:
-    """Machine code of this process that shows events. Slow: LLVM is loaded if it is not there."""
+def make_native(plan: Plan) -> bytes:
+    """An object of native code that shows events. Slow: LLVM is loaded if it is not there."""
     from bpfscript.backends.host import make_native
 
     return make_native(plan)

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from bpfscript.diagnostics import Source
     from bpfscript.frontend.nodes import Program
     from bpfscript.manifest import Artifact
-    from bpfscript.pieces import HostCode, Plan
+    from bpfscript.runtime.cache import Cache
     from bpfscript.runtime.live_target import LiveTarget
     from bpfscript.runtime.output import Printer
     from bpfscript.runtime.records import Printer as RecordPrinter
     from bpfscript.runtime.session import Session
     from bpfscript.runtime.sink import Sink
+    from bpfscript.runtime.stream import Drain, MakeDrain
     from bpfscript.runtime.symbols import Symbols
     from bpfscript.target import Target
 
@@ -206,7 +207,9 @@ def trace(
             from bpfscript.runtime.trials import repeatable
 
             artifact = repeatable(artifact)
-        native = None if mode or command.has("trace-json") else lambda: printer.native(_make_native)
+        native = None
+        if not mode and not command.has("trace-json"):
+            native = _native(printer, machine.features.cache)
         session = Session(
             artifact, shown, pid=pid(command), child=child, dry_run=command.has("dry-run"),
             features=machine.features, warn=console.warning,
@@ -223,11 +226,16 @@ def trace(
         return session.run()
 
 
-def _make_native(plan: Plan) -> HostCode:
-    """The stages are loaded only for a stream so hot that this pays."""
-    from bpfscript import driver
+def _native(printer: Printer, cache: Cache) -> MakeDrain:
+    """What makes native code for a stream that is so hot that it pays."""
 
-    return driver.make_native(plan)
+    def make(kept: bool) -> Drain | None:
+        from bpfscript.formatters import Formatters
+
+        formatters = Formatters(cache)
+        return printer.native(formatters.kept if kept else formatters.made)
+
+    return make
 
 
 def _printer(command: Command) -> type[Printer]:

@@ -104,4 +104,5 @@ class HostCode:
     owner: object
 
 
-MakeNative = Callable[[Plan], HostCode]
+MakeNative = Callable[[Plan], HostCode | None]
+"""None: not now."""

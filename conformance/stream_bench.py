@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
 
-from bpfscript.driver import make_native
+from bpfscript.formatters import Formatters
 from bpfscript.manifest import Event, Manifest
+from bpfscript.runtime.cache import Cache
 from bpfscript.runtime.ringbuf import RingBuffer
 from bpfscript.runtime.symbols import Symbols
 from bpfscript.runtime.text import TextPrinter
@@ -156,7 +157,7 @@ def figure(number: int = 100_000) -> None:
         nowhere: object = _Nowhere()
         printer = TextPrinter(Manifest(events=[event]), nowhere, sys.stderr, Symbols())  # type: ignore[arg-type]
         record = struct.pack(f"<II{1 + arguments}q", event.size, 0, 0, *range(arguments))
-        native = printer.native(make_native)
+        native = printer.native(Formatters(Cache(None)).made)
         assert native
         by_python, by_native = _ring(record * number), _ring(record * number)
         start = time.perf_counter()

@@ -130,9 +130,10 @@ def _address(view: memoryview) -> int:
 def native(
     events: list[Event], values: Values, wrap: Wrap | None, make: MakeNative
 ) -> NativeDrain | None:
-    """Native code for those events that it can show, if there are any."""
+    """Native code for those events that it can show, if there are any and it can be made."""
     wanted = plan(events, values, wrap)
-    return NativeDrain(make(wanted)) if wanted.events else None
+    code = make(wanted) if wanted.events else None
+    return NativeDrain(code) if code else None
 
 
 class NativeDrain:

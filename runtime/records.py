@@ -19,7 +19,7 @@ from bpfscript.target import MachineError
 from .entries import Entry
 from .maps import Map
 from .ringbuf import RingBuffer, Run
-from .stream import Drain, Stream
+from .stream import MakeDrain, Stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Records:
         maps: Mapping[str, Map],
         printer: Printer,
         warn: Callable[[str], None],
-        native: Callable[[], Drain | None] | None = None,
+        native: MakeDrain | None = None,
     ) -> None:
         self.stream: Stream | None = None
         self._control: RingBuffer | None = None

@@ -21,7 +21,7 @@ from .process import Child, watch
 from .programs import Loader, run_once
 from .records import Printer, Records
 from .ringbuf import RingBuffer
-from .stream import Drain
+from .stream import MakeDrain
 from .sys import AttachType, Kernel, cpus
 from .wait import Waiter
 
@@ -61,7 +61,7 @@ class Session:
         features: Features | None = None,
         warn: Callable[[str], None] = lambda _: None,
         say: Callable[[str], None] = lambda _: None,
-        native: Callable[[], Drain | None] | None = None,
+        native: MakeDrain | None = None,
         max_overhead: float = 0.0,
         stats: Callable[[str], None] | None = None,
     ) -> None:

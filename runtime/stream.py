@@ -1,7 +1,7 @@
 """The stream of events: runs of equal records, shown by Python or, once it is hot, by native code.
 
-Native code comes from outside, as a function that makes it: compiling takes a while and happens in
-a thread, during which Python goes on.
+Native code comes from outside, as a function that gives what was kept of an earlier run, at once,
+or makes it: compiling takes a while and happens in a thread, during which Python goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ else:
     Protocol = object
 
 HOT = 50_000  # events in one second, or waiting at once, from which on native code pays
+WARM = 1_000  # events from which on native code is used if there is some
 _SECOND = 1.0
 
 
@@ -27,6 +28,10 @@ class Drain(Protocol):
     def __call__(self, ring: RingBuffer, stop: int, write: Callable[[memoryview], None]) -> bool:
         """Show records up to the position `stop`, in order, and give their space back; whether all
         are shown. If not, the next one is not for native code."""
+
+
+MakeDrain = Callable[[bool], Drain | None]
+"""Gives native code, for True only what needs no compiler; None where there is none."""
 
 
 class Stream:
@@ -41,11 +46,12 @@ class Stream:
         ring: RingBuffer,
         act: Callable[[Run], None],
         write: Callable[[memoryview], None],
-        native: Callable[[], Drain | None] | None,
+        native: MakeDrain | None,
     ) -> None:
         self.ring, self._act, self._write = ring, act, write
         self._make = native
         self._drain: Drain | None = None
+        self._asked = False  # for what was kept
         self._failure: Exception | None = None
         self._since, self._seen = time.monotonic(), 0
         self.busy = False  # the last look found so much that there will be more soon
@@ -77,11 +83,24 @@ class Stream:
             self._act(run)
             number += run.number
             self._seen += run.number
-            if self._make and (self._seen > HOT or (stop - self.ring.consumed) // run.stride > HOT):
-                self._heat()
+            if self._make:
+                much = max(self._seen, (stop - self.ring.consumed) // run.stride)
+                if much > WARM and not self._asked:
+                    self._warm(self._make)
+                elif much > HOT:
+                    self._heat()
             if until() or most == 1 or self._drain:
                 break
         return number
+
+    def _warm(self, make: MakeDrain) -> None:
+        self._asked = True
+        try:
+            self._drain = make(True)
+        except ImportError:
+            self._make = None
+        if self._drain:
+            self._make = None
 
     def _heat(self) -> None:
         """Have native code made if so many events took less than a second."""
@@ -94,9 +113,9 @@ class Stream:
             make, self._make = self._make, None
             Thread(target=self._swap, args=(make,)).start()
 
-    def _swap(self, make: Callable[[], Drain | None]) -> None:
+    def _swap(self, make: MakeDrain) -> None:
         try:
-            self._drain = make()
+            self._drain = make(False)
         except ImportError:
             pass  # where the compiler is not installed, Python goes on
         except Exception as error:

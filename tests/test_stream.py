@@ -8,16 +8,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from output_support import Output
 
-from bpfscript.driver import make_native
+from bpfscript.formatters import Formatters
 from bpfscript.manifest import Event, Manifest, Settings
+from bpfscript.pieces import Literal, Number, Plan, Shown
+from bpfscript.runtime.cache import Cache
+from bpfscript.runtime.host_code import load
+from bpfscript.runtime.native import NativeDrain
 from bpfscript.runtime.ringbuf import RingBuffer, Run
-from bpfscript.runtime.stream import HOT, Drain, Stream
+from bpfscript.runtime.stream import HOT, Drain, MakeDrain, Stream
 from bpfscript.types import Bool, Int, Pointer, String, Type
 
 NUMBERS = [Int(bits, signed) for bits in (8, 16, 32, 64) for signed in (True, False)]
@@ -103,7 +108,7 @@ class Ring(RingBuffer):
 
 def natively(output: Output, event: Event, records: list[bytes]) -> int:
     """Show records by native code and, those that it leaves, by Python; how many it left."""
-    drain, ring, left = output.printer.native(make_native), Ring(records), 0
+    drain, ring, left = output.printer.native(Formatters(Cache(None)).made), Ring(records), 0
     while drain and not drain(ring, ring.produced, output.printer.shown):
         for run in ring.runs(ring.produced, 1):
             output.printer.run(event, run)
@@ -162,7 +167,7 @@ def test_a_flood_loses_nothing_that_steers_and_what_is_lost_is_counted() -> None
     assert f"Total lost event count: {5000 - len(numbers)}" in done.stderr
 
 
-def hot_stream(make: Callable[[], Drain | None]) -> tuple[list[int], list[bytes]]:
+def hot_stream(make: MakeDrain) -> tuple[list[int], list[bytes]]:
     """A stream so full that it asks for native code: records that Python got, text of native."""
     record = struct.pack("<QQ", 0, 7)
     seen: list[int] = []
@@ -182,13 +187,34 @@ def test_native_code_takes_over_where_python_was() -> None:
         ring.consumed = stop
         return True
 
-    seen, texts = hot_stream(lambda: everything)
+    seen, texts = hot_stream(lambda kept: None if kept else everything)
     assert sum(seen) + sum(map(int, texts)) == HOT + 5000
+    seen, texts = hot_stream(lambda kept: everything if kept else None)
+    assert sum(seen) + sum(map(int, texts)) == HOT + 5000 and len(texts) == 1
 
 
 def test_without_a_compiler_python_goes_on() -> None:
-    def missing() -> Drain:
+    def missing(kept: bool) -> Drain:
         raise ImportError("llvmlite")
 
     seen, texts = hot_stream(missing)
     assert sum(seen) == HOT + 5000 and not texts
+
+
+def test_native_code_is_kept(tmp_path: Path) -> None:
+    plan = Plan((Shown(0, 16, (Number(8, 8, 64, True, True), Literal(b"\n"))),))
+    formatters = Formatters(Cache(str(tmp_path / "cache")))
+    assert formatters.kept(plan) is None
+    formatters.made(plan)
+    code = formatters.kept(plan)
+    assert code
+    ring, texts = Ring([struct.pack("<Qq", 0, n) for n in (-5, 0, 2**63 - 1)]), list[bytes]()
+    drain = NativeDrain(code)
+    assert drain(ring, ring.produced, lambda text: texts.append(bytes(text)))
+    assert texts == [b"-5\n0\n9223372036854775807\n"]
+
+
+@pytest.mark.parametrize("data", [b"", b"\x7fELF", bytes(64), b"\x7fELF" + bytes(200)])
+def test_what_is_no_object_is_no_native_code(data: bytes) -> None:
+    with pytest.raises(ImportError, match="no native code"):
+        load(data, "drain")
