@@ -95,6 +95,10 @@ __all__ = [
 __version__ = "0.1.0"
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     if name in _EXPORTS:
         found = globals()[name] = getattr(import_module(_EXPORTS[name]), name)

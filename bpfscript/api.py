@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 
     Path = str | os.PathLike[str]
 
-_COMPILING = threading.Lock()  # the parser and LLVM have one state for all threads
+_COMPILING = threading.RLock()  # the parser and LLVM have one state for all threads
+# a fork waits for it: in the child, nobody would ever release it
+os.register_at_fork(
+    before=_COMPILING.acquire,
+    after_in_parent=_COMPILING.release,
+    after_in_child=_COMPILING.release,
+)
 
 
 def running_kernel() -> Target:

@@ -40,9 +40,6 @@ class _Witness(Collector):
     def _cat(self, path: str) -> None:
         self.record("cat", path)
 
-    def end(self) -> None:
-        pass  # the maps that follow are wanted
-
 
 class Beside:
     """A printer, and a witness of what it prints. `done` is called when nothing follows.

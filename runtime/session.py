@@ -41,6 +41,7 @@ class Session:
     pid, child  the process that the run is about; its end ends the run
     dry_run     attach, then stop
     signals     SIGINT and SIGTERM end the run, SIGUSR1 runs `self` probes; main thread only
+    print_maps  in the end, unless the script has it otherwise
     warn        takes the line about each probe that `missing_probes = warn` leaves out
     say         takes a line about each thing that is done
     max_overhead  share of all CPU time beyond which the costliest probe is let go; 0: none
@@ -57,6 +58,7 @@ class Session:
         child: Child | None = None,
         dry_run: bool = False,
         signals: bool = True,
+        print_maps: bool = True,
         kernel: Kernel | None = None,
         features: Features | None = None,
         warn: Callable[[str], None] = lambda _: None,
@@ -73,6 +75,7 @@ class Session:
         self.maps: dict[str, Map] = {}
         self.records = Records(self.manifest, self.maps, printer, warn, native)
         self._pid, self._signals = pid, signals
+        self._print_maps = print_maps
         self._programs: dict[str, Fd] = {}
         self._tied: dict[Attach, Fd] = {}
         self._iterators: list[Fd] = []
@@ -288,7 +291,7 @@ class Session:
         if maps:
             self.records.count_lost()
         self.printer.end()
-        if maps and self.manifest.settings.print_maps_on_exit:
+        if maps and self._print_maps and self.manifest.settings.print_maps_on_exit:
             self.records.print_maps()
         if self.records.lost and len(self.manifest.probes) > 1:
             for program, number in self.records.lost_by_program().items():

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import io
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import bpfscript
+from bpfscript import progress
+from bpfscript.runtime.entries import Entries
+from bpfscript.runtime.maps import Map
 
 pytestmark = pytest.mark.kernel
 
@@ -335,3 +340,75 @@ def test_the_pages_are_built_without_a_warning(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     page = (tmp_path / "bpfscript.html").read_text()
     assert all(f'id="{name}"' in page for name in bpfscript.__all__)
+
+
+FORKS = """
+import os, signal, threading, bpfscript
+
+def child(act):
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(10)
+        try:
+            act()
+        finally:
+            os._exit(7)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+script = "t:sched:sched_switch { @[pid] = count(); } interval:ms:10 { printf(\\"tick\\"); }"
+stop = threading.Event()
+
+def compile():
+    while not stop.is_set():
+        bpfscript.compile("begin { @ = hist(nsecs); }")
+
+with bpfscript.trace(script) as session:
+    compiler = threading.Thread(target=compile)
+    compiler.start()
+    codes = [child(lambda: (session.close(), os._exit(0))) for _ in range(5)]
+    codes += [child(lambda: (bpfscript.compile("begin { @ = 1; }"), os._exit(0))) for _ in range(5)]
+    stop.set()
+    compiler.join()
+    list(session.events(timeout=0))
+    print(codes, next(session.events(timeout=5)).kind, session.ended)
+"""
+
+
+@pytest.mark.requires("tracefs")
+def test_forks_of_a_program_that_traces_and_compiles(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+    assert done.stdout == f"{[0] * 10} printf False\n"
+
+
+def test_what_there_is_can_be_listed() -> None:
+    assert set(bpfscript.__all__) <= set(dir(bpfscript))
+
+
+def test_a_terminal_sees_nothing_of_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "AFTER", 0.0)
+    monkeypatch.setattr(Map, "entries", slow := _Slowly(Map.entries))
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with bpfscript.trace("begin { @[1] = count(); exit(); }") as session:
+        session.wait(10)
+    assert slow.calls == 1 and terminal.getvalue() == ""  # by close() alone
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class _Slowly:
+    """A method that takes its time."""
+
+    def __init__(self, method: Callable[[Map], Entries]) -> None:
+        self._method, self.calls = method, 0
+
+    def __get__(self, instance: Map, owner: type[Map]) -> Callable[[], Entries]:
+        return lambda: self._read(instance)
+
+    def _read(self, instance: Map) -> Entries:
+        self.calls += 1
+        time.sleep(0.05)
+        return self._method(instance)

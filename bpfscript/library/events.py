@@ -93,7 +93,6 @@ class Collector(TextPrinter):
         self._arguments: dict[int, Callable[[memoryview], tuple[Any, ...]]] = {}
         self._contents: dict[str, Contents] = {}
         self._made: list[Event] = []
-        self._over = False
 
     def event(self, event: Definition, data: memoryview) -> None:
         with self._lock:
@@ -114,8 +113,6 @@ class Collector(TextPrinter):
     def map(
         self, definition: MapDef, entries: Sequence[Entry], top: int = 0, divisor: int = 1
     ) -> None:
-        if self._over:  # what is left in the end is in `Session.maps`
-            return
         with self._lock:
             super().map(definition, entries, top, divisor)
             shown = self._of(definition).decoded(entries, top)
@@ -150,7 +147,7 @@ class Collector(TextPrinter):
         self._give(Event("lost", (count,), f"Lost {count} events"))
 
     def end(self) -> None:
-        self._over = True
+        pass
 
     def message(self, kind: str, text: str, place: Place | None) -> None:
         self._made.append(Event(kind, (), text.removesuffix("\n"), place=place))

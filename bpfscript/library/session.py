@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,8 @@ class Session:
     A thread of its own reads the kernel, so that maps change and events are there while the caller
     does other things. Every method may be called from any thread. What goes wrong in that thread,
     a callback's exception for instance, ends tracing and is raised by the next of `events`, `wait`,
-    `stop` and `close` that comes to its end.
+    `stop` and `close` that comes to its end. A process that is forked off has a share in what the
+    kernel holds until it calls `close`, execs or ends; only the first one traces.
 
     artifact    what runs
     maps        the script's maps by name, `@` included
@@ -53,6 +55,7 @@ class Session:
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
+        self._process = os.getpid()
         with ExitStack() as stack:
             symbols = stack.enter_context(closing(Symbols(artifact.manifest.settings)))
             if artifact.manifest.shows_user_code:
@@ -63,8 +66,9 @@ class Session:
             )
             child = Child.start(" ".join(command)) if command else None
             self._run = runtime.Session(
-                artifact, printer, pid=pid, child=child, signals=False, warn=self.warnings.append
-            )
+                artifact, printer, pid=pid, child=child, signals=False, print_maps=False,
+                warn=self.warnings.append,
+            )  # fmt: skip
             stack.enter_context(self._run)
             self._run.load()
             self.maps = MappingProxyType(views(self._run.maps, decoders, self._lock))
@@ -141,6 +145,10 @@ class Session:
         if self._thread is threading.current_thread():
             raise ValueError("a session cannot be closed by its own callback")
         if self._closed:
+            return
+        if os.getpid() != self._process:  # nobody traces here, and locks may be held for ever
+            self._closed = True
+            self._stack.close()
             return
         try:
             self.stop()
