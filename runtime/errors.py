@@ -12,6 +12,7 @@ from bpfscript.target import MachineError
 ROOT_HINT = "run it as root, or with CAP_BPF, CAP_PERFMON and CAP_DAC_READ_SEARCH"
 
 _PRIVILEGED = ("BPF_MAP_CREATE", "BPF_PROG_LOAD", "BPF_BTF_LOAD", "perf_event_open")
+_ENOTSUPP = 524  # include/linux/errno.h; what breakpoints say of instructions they cannot replace
 _PARANOID = ("perf_event_open", errnos.EACCES)  # kernel.perf_event_paranoid
 
 
@@ -29,7 +30,8 @@ class BpfError(KernelError):
         if (errno == errnos.EPERM and cmd in _PRIVILEGED) or (cmd, errno) == _PARANOID:
             super().__init__(f"tracing needs root ({cmd}: {os.strerror(errno)})", ROOT_HINT)
         else:
-            super().__init__(f"{cmd}{f' for {what}' if what else ''}: {os.strerror(errno)}")
+            why = "the kernel cannot probe this" if errno == _ENOTSUPP else os.strerror(errno)
+            super().__init__(f"{cmd}{f' for {what}' if what else ''}: {why}")
 
 
 class FeatureMissing(KernelError):

@@ -48,13 +48,14 @@ if TYPE_CHECKING:
 RUN_ONCE = ("begin", "end", "self", "test", "bench")  # run by BPF_PROG_TEST_RUN
 # What the kernel runs last to first. Not kretprobes: returning unwinds what entering has wound.
 LAST_FIRST = ("kprobe", "uprobe", "uretprobe", "usdt", "fentry", "fexit")
+SESSION = "kprobe_session"  # Attach.kind of a kprobe and a kretprobe in one: fusion.py
 TIED = {
     "fentry": AttachType.TRACE_FENTRY,
     "fexit": AttachType.TRACE_FEXIT,
     "iter": AttachType.TRACE_ITER,
 }
 """Kinds whose program is loaded for one place, each time anew: kernel_types.py."""
-_MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI)
+_MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI, AttachType.KPROBE_SESSION)
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}
@@ -79,6 +80,8 @@ def attach_type(info: ProbeInfo, has: Callable[[str], bool]) -> AttachType:
     kinds = {place.kind for place in info.attachments}
     if len(kinds) == 1 and (tied := TIED.get(next(iter(kinds)))):
         return tied
+    if kinds == {SESSION}:
+        return AttachType.KPROBE_SESSION
     if kinds and kinds <= set(_UPROBES) and has("uprobe_multi"):
         return AttachType.UPROBE_MULTI
     whole = all(not p.offset and ":" not in p.target for p in info.attachments)
@@ -113,8 +116,8 @@ class Attacher:
             match how, places[0].kind:
                 case AttachType.UPROBE_MULTI, _:
                     links.append(self._uprobe_multi(program, places))
-                case AttachType.KPROBE_MULTI, _:
-                    links.append(self._kprobe_multi(program, places))
+                case AttachType.KPROBE_MULTI | AttachType.KPROBE_SESSION, _:
+                    links.append(self._kprobe_multi(program, places, how))
                 case _, "fentry" | "fexit":
                     links.append(self._trampoline(program, places[0], how))
                 case _, "raw_tracepoint":
@@ -145,12 +148,12 @@ class Attacher:
         )  # fmt: skip
         return Link(Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr, places[0].name)))
 
-    def _kprobe_multi(self, program: Fd, places: Sequence[Attach]) -> Link:
+    def _kprobe_multi(self, program: Fd, places: Sequence[Attach], how: AttachType) -> Link:
         names = [buffer_of(p.target.encode() + b"\0") for p in places]
         symbols = _array([address(name) for name in names])
         cookies = _array([p.cookie for p in places])
         attr = KprobeMultiCreate(
-            prog_fd=program.fileno(), attach_type=AttachType.KPROBE_MULTI, cnt=len(places),
+            prog_fd=program.fileno(), attach_type=how, cnt=len(places),
             multi_flags=places[0].kind == "kretprobe", syms=ctypes.addressof(symbols),
             cookies=ctypes.addressof(cookies),
         )  # fmt: skip

@@ -142,6 +142,12 @@ class Session:
                 self.records.open(name, ring)
                 self._stack.callback(ring.close)
                 self._waiter.add(opened.fd.fileno())
+        kinds = {place.kind for info in self.manifest.probes for place in info.attachments}
+        if {"kprobe", "kretprobe"} <= kinds and not self._governor:  # which lets go of each alone
+            from .fusion import fuse
+
+            self.artifact = fuse(self.artifact, self.features.has)
+            self.manifest = self.artifact.manifest
         for info in self.manifest.probes:
             self._how[info.program] = attach_type(info, self.features.has)
         types = KernelTypes(self.kernel, self.features.cache)
@@ -324,8 +330,8 @@ class Session:
             try:
                 self._attach_places(info, attacher, places, how)
             except AttachError as error:
-                if len(places) > 1:  # one by one shows which it is
-                    waiting[:0] = [[place] for place in places]
+                if half := len(places) // 2:  # halves show which it is
+                    waiting[:0] = [places[:half], places[half:]]
                 else:
                     self._skip(error)
                     failed += 1

@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.kernel, pytest.mark.requires("kprobe", "btf", "tracefs
 
 Trace = Callable[..., list[str]]
 PID = os.getpid()
-MULTI, SINGLE = frozenset[str](), frozenset({"kprobe_multi", "kprobe_session"})
-ways = pytest.mark.parametrize("without", [MULTI, SINGLE], ids=["multi", "single"])
+WAYS = {"session": (), "multi": ("kprobe_session",), "single": ("kprobe_session", "kprobe_multi")}
+ways = pytest.mark.parametrize("without", map(frozenset, WAYS.values()), ids=WAYS)
 
 
 @pytest.fixture
@@ -41,6 +41,26 @@ def test_arguments_and_return_values(trace: Trace, file: int, without: frozenset
     assert trace(script, lambda: os.read(file, 300), without=without) == [
         "kprobe:vfs_read vfs_read 300 300",
         "kretprobe:vfs_read vfs_read 100",
+    ]
+
+
+@pytest.mark.short
+@ways
+def test_matches_of_a_pair_of_wildcards(trace: Trace, file: int, without: frozenset[str]) -> None:
+    script = """
+        k:vfs_rea* /tid == $1/ { @entered[probe, func] = count(); @at[tid] = arg2; }
+        kr:vfs_rea* /@at[tid]/ { @left[probe, func, @at[tid], retval] = count(); delete(@at, tid); }
+    """
+
+    def work() -> None:
+        os.read(file, 3)
+        os.readv(file, [bytearray(1)])
+
+    assert trace(script, work, without=without) == [
+        "@entered[kprobe:vfs_read, vfs_read]: 1",
+        "@entered[kprobe:vfs_readv, vfs_readv]: 1",
+        "@left[kretprobe:vfs_read, vfs_read, 3, 3]: 1",
+        "@left[kretprobe:vfs_readv, vfs_readv, 1, 1]: 1",
     ]
 
 
