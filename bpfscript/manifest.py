@@ -210,7 +210,7 @@ class Settings:
     cpp_demangle: bool = True
     missing_probes: str = "error"
     cache_user_symbols: str = "PER_PID"
-    show_debug_info: bool = True
+    show_debug_info: bool = False
     perf_rb_pages: int = 0  # 0: chosen from memory
     log_size: int = 1000000
     license: str = "GPL"

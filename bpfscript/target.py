@@ -6,6 +6,7 @@ this kernel, lazily; `RecordedTarget` from memory, for tests and for machines th
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 
 from bpfscript.diagnostics import MachineError as MachineError
@@ -180,6 +181,7 @@ FEATURES = {
     "probe_write_user": "bpf_probe_write_user, not where the kernel is locked down",
     "raw_cookie": "cookies of raw tracepoints, 6.10",
     "kprobe_session": "BPF_TRACE_KPROBE_SESSION links, 6.10",
+    "return_stack": "kprobe_multi returns by the function graph tracer, 6.14",
     "iter": "BPF iterators, 5.8",
     "large_programs": "programs of a million instructions, 5.2",
 }
@@ -216,6 +218,12 @@ def matches(pattern: str, name: str) -> bool:
     from fnmatch import fnmatchcase  # not on the way of a start
 
     return fnmatchcase(name, pattern.replace("[", "[[]").replace("?", "[?]"))
+
+
+def kernel_namespace(namespace: tuple[int, int]) -> tuple[int, int]:
+    """Device and inode of a namespace as the kernel itself has them: its dev_t is not stat's."""
+    device, inode = namespace
+    return os.major(device) << 20 | os.minor(device), inode
 
 
 @dataclass

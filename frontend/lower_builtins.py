@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpfscript.ir.core import Value
+from bpfscript.ir.types import I64
 from bpfscript.manifest import GLOBALS_LAYOUT, Internal
+from bpfscript.target import kernel_namespace
 from bpfscript.types import INT64, UINT64, Stack, Symbol
 
 from . import nodes
@@ -28,9 +30,15 @@ def numbered_argument(body: Body, number: int) -> Value:
     return usdt_argument(body, number)
 
 
-def pid_tgid(body: Body) -> Value:
-    """uint64: process id in the high half, thread id in the low one."""
-    return body.b.call("get_current_pid_tgid")
+def pid_tgid(body: Body, *, initial: bool = False) -> Value:
+    """uint64: process id in the high half, thread id in the low one, as our PID namespace or the
+    initial one counts; 0 for processes that it does not have."""
+    if initial or (namespace := body.target.pid_namespace) is None:
+        return body.b.call("get_current_pid_tgid")
+    device, inode = map(body.const, kernel_namespace(namespace))
+    ids = body.emit("slot", size=8)
+    body.b.call("get_ns_current_pid_tgid", device, inode, ids, body.const(8))
+    return body.emit("load", ids, off=0, type=I64)
 
 
 def process(body: Body, node: Node | None = None) -> Value:

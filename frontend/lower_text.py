@@ -104,7 +104,9 @@ def _process(half: int, ours: str) -> Callable[[Body, nodes.Call], Value]:
         word = node.args[0] if node.args else None
         if not isinstance(word, nodes.Identifier) or word.name != "init":
             return BUILTINS[ours](body, node)
-        return body.int_of(body.emit("lshr", pid_tgid(body), body.const(half)), False, 32)
+        return body.int_of(
+            body.emit("lshr", pid_tgid(body, initial=True), body.const(half)), False, 32
+        )
 
     return emit
 

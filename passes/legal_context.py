@@ -18,6 +18,7 @@ from bpfscript.arch import ARCHES, Arch
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Instr, Value
 from bpfscript.ir.types import I32, I64, KERNEL, I
+from bpfscript.target import kernel_namespace
 
 from .code import Code
 from .legal_typed import typed_task, words
@@ -152,15 +153,22 @@ def task(code: Code) -> Value:
     return code.value("to_ptr", code.call("get_current_task"), type=KERNEL)
 
 
+def _process_ids(code: Code) -> Value:
+    """uint64: process and thread as our PID namespace counts, 0 for those it does not have."""
+    if (namespace := code.target.pid_namespace) is None:
+        return code.call("get_current_pid_tgid")
+    device, inode = map(code.const, kernel_namespace(namespace))
+    ids = code.slot(8)
+    code.call("get_ns_current_pid_tgid", device, inode, ids, code.const(8))
+    return code.load(ids, I64)
+
+
 def stack_trace(code: Code, instr: Instr) -> Value:
     """The process, then the frames; the helper clears what it does not fill."""
     kind, limit = instr.attrs["kind"], instr.attrs["limit"]
     assert isinstance(limit, int)
     slot = code.slot(8 + 8 * limit)
-    if kind == "user":
-        process = code.op("lshr", code.call("get_current_pid_tgid"), 32)
-    else:
-        process = code.const(0)
+    process = code.op("lshr", _process_ids(code), 32) if kind == "user" else code.const(0)
     code.store(slot, process)
     ours, entry = 0, code.function.entry
     if entry:

@@ -10,7 +10,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, wraps
 from io import BytesIO
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from elftools.common.exceptions import DWARFError, ELFError
 from elftools.construct import ConstructError
@@ -28,6 +28,9 @@ from .dwarf_entries import attribute, name_of
 from .dwarf_lines import line_address
 from .dwarf_types import TYPE_TAGS, TypeReader
 from .elf_functions import elf_file
+
+if TYPE_CHECKING:
+    from .dwarf_frames import SourceFrame, Unit
 
 _DAMAGED = (
     DWARFError, ELFError, ConstructError, struct.error, AssertionError, AttributeError, EOFError,
@@ -54,14 +57,15 @@ def _guarded(method: Method) -> Method:
     return call  # type: ignore[return-value]
 
 
-def debug_info(path: str, directories: Sequence[str]) -> Dwarf | None:
+def debug_info(path: str, directories: Sequence[str], opened: str = "") -> Dwarf | None:
     """What a file, or the separate debug file of it, tells; None if neither tells anything.
 
-    Raises MachineError for what is not ELF.
+    opened: where the file itself can be read, if not under its path. Raises MachineError for what
+    is not ELF.
     """
-    with elf_file(path) as image:
+    with elf_file(opened or path) as image:
         has = any(s.name in (b".debug_info", b".zdebug_info") for s in image.sections)
-        places = [path] if has else list(debug_files(image, path, directories))
+        places = [opened or path] if has else list(debug_files(image, path, directories))
     for place in places:
         try:
             with open(place, "rb") as file:
@@ -81,6 +85,7 @@ class Dwarf:
         self._types = TypeReader(self._definition)
         self._functions: dict[int, FunctionType | None] = {}
         self._named: dict[tuple[str | None, str], Type | None] = {}
+        self._code: dict[int, Unit] = {}  # by offset of the unit
         self._by_name: dict[int, dict[tuple[str, str], DIE]] = {}  # of each unit that was searched
 
     @_guarded
@@ -118,6 +123,18 @@ class Dwarf:
     @_guarded
     def line(self, file: str, line: int, column: int = 0) -> int:
         return line_address(self._dwarf, file, line, column)
+
+    @_guarded
+    def frames(self, address: int) -> list[SourceFrame]:
+        """What is at an address: inlined calls, the innermost first, then the function."""
+        from .dwarf_frames import Unit
+
+        for unit in self._units_at(address):
+            if (known := self._code.get(unit.cu_offset)) is None:
+                known = self._code[unit.cu_offset] = Unit(self._dwarf, unit)
+            if found := known.frames(address):
+                return found
+        return []
 
     # Search
 

@@ -195,6 +195,10 @@ class Features:
             return error.errno == errno.ENOENT
         return True
 
+    def _return_stack(self) -> bool:
+        """Whether fprobes are the function graph tracer's: it has a function for them then."""
+        return KernelTypes(self.kernel, self.cache).function("fprobe_fgraph_entry") is not None
+
     def _iter(self) -> bool:
         """Whether a program can be loaded for the iterator over tasks."""
         if (task := KernelTypes(self.kernel, self.cache).function("bpf_iter_task")) is None:
@@ -246,6 +250,7 @@ _PROBES: dict[str, Callable[[Features], bool]] = {
     "kprobe_multi": Features._kprobe_multi,
     "kprobe_session": lambda features: features._kprobe_multi(AttachType.KPROBE_SESSION),
     "raw_cookie": Features._raw_cookie,
+    "return_stack": Features._return_stack,
     "iter": Features._iter,
     "large_programs": Features._many,
     "kprobe": lambda _: os.path.exists("/sys/bus/event_source/devices/kprobe/type"),

@@ -49,6 +49,7 @@ _USES = {
     "kprobe_session": ("nothing yet", "kprobe_multi serves both"),
     "kprobe": ("kprobe, kretprobe", "nothing: they are refused"),
     "fentry": ("fentry, fexit", "kprobe, kretprobe"),
+    "return_stack": ("the order of kretprobes on one function", "the order of older kernels"),
     "iter": ("iter", "nothing: it is refused"),
     "get_func_ip": ("func at the return of a function", "nothing: the program is refused"),
     "get_current_task_btf": ("nothing yet", "get_current_task and probe reads"),

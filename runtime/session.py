@@ -188,8 +188,8 @@ class Session:
         self._stack.callback(self._detach)
         attacher = Attacher(self.kernel, self.child.pid if self.child else self._pid)
         probes = self.manifest.probes
-        order = [info for info in probes if not _is_last_first(info)]
-        order += [info for info in reversed(probes) if _is_last_first(info)]
+        order = [info for info in probes if not self._is_last_first(info)]
+        order += [info for info in reversed(probes) if self._is_last_first(info)]
         self._attached = sum(self._attach_probe(info, attacher) for info in order)
         if probes and not self._attached and not self._waiter.stopping:
             raise KernelError("Attachment failed for all probes.")
@@ -320,7 +320,7 @@ class Session:
         """Attach one probe's program everywhere; how many of its matches are served."""
         how, failed = self._how[info.program], 0
         waiting = groups(info, how)
-        if _is_last_first(info):
+        if self._is_last_first(info):
             waiting.reverse()
         while waiting and not self._waiter.stopping:
             places = waiting.pop(0)
@@ -336,6 +336,13 @@ class Session:
                     self._skip(error)
                     failed += 1
         return info.matches - failed if failed < len(info.attachments) else 0
+
+    def _is_last_first(self, info: ProbeInfo) -> bool:
+        """Whether the kernel runs what was attached last first."""
+        kinds = {place.kind for place in info.attachments}
+        if kinds == {"kretprobe"} and self._how[info.program] is AttachType.KPROBE_MULTI:
+            return self.features.has("return_stack")
+        return not kinds.isdisjoint(LAST_FIRST)
 
     def _attach_places(
         self, info: ProbeInfo, attacher: Attacher, places: list[Attach], how: AttachType
@@ -384,7 +391,3 @@ class Session:
         for program, name in self.places(kind):
             self.say(f"Running '{name}' probe")
             run_once(program, self.kernel, name)
-
-
-def _is_last_first(info: ProbeInfo) -> bool:
-    return any(place.kind in LAST_FIRST for place in info.attachments)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from bpfscript.types import Stack
 
 from .symbols import Symbols
+
+if TYPE_CHECKING:
+    from .user_symbols import Source
 
 _REMEMBERED = 4096  # stacks whose text is kept
 _INDENT = " " * 8
@@ -40,7 +44,9 @@ class Stacks:
             if text is None:
                 pid, *addresses = unpack(raw)
                 user = pid if t.kind == "user" else -1
-                lines = [frame(user, address) for address in addresses if address]
+                lines = [
+                    frame(user, address, i > 0) for i, address in enumerate(addresses) if address
+                ]
                 text = "".join(f"{line}\n" for line in ["", *lines])
                 if len(seen) >= _REMEMBERED:
                     seen.clear()
@@ -65,30 +71,49 @@ def _named(symbols: Symbols, pid: int, address: int) -> tuple[str, str]:
     return hex(address), "[unknown]"
 
 
-Line = Callable[[int, int], str]
+Line = Callable[[int, int, bool], str]
+"""Shows (pid, address, whether a call returns there) as a line or, with inlined calls, several."""
+
+
+def _source(symbols: Symbols, pid: int, address: int, returns: bool) -> Source | None:
+    """Of the call itself, which lies before where it returns."""
+    return symbols.source(pid, address - returns) if pid >= 0 else None
 
 
 def _bpftrace(symbols: Symbols) -> Line:
-    def line(pid: int, address: int) -> str:
-        return _INDENT + _named(symbols, pid, address)[0]
+    def line(pid: int, address: int, returns: bool) -> str:
+        text = _INDENT + _named(symbols, pid, address)[0]
+        source = _source(symbols, pid, address, returns)
+        if source is None:
+            return text
+        calls = (f"{_INDENT}[inlined] {name}{_at(place)}\n" for name, place in source.inlined)
+        return f"{''.join(calls)}{text}{_at(source.place)}"
 
     return line
 
 
+def _at(place: str) -> str:
+    return f"@{place}" if place else ""
+
+
 def _perf(symbols: Symbols) -> Line:
-    def line(pid: int, address: int) -> str:
+    def line(pid: int, address: int, returns: bool) -> str:
         name, module = _named(symbols, pid, address)
-        return f"\t{address:x} {name}{f' ({module})' if module else ''}"
+        source = _source(symbols, pid, address, returns)
+        calls = (
+            (f"\t{address:x} {call} (inlined)\n" for call, _ in source.inlined) if source else ()
+        )
+        return f"{''.join(calls)}\t{address:x} {name}{f' ({module})' if module else ''}"
 
     return line
 
 
 def _raw(_: Symbols) -> Line:
-    return lambda pid, address: f"{address:x}"
+    return lambda pid, address, returns: f"{address:x}"
 
 
 def _build_id(symbols: Symbols) -> Line:
-    def line(pid: int, address: int) -> str:
+    def line(pid: int, address: int, returns: bool) -> str:
         found = symbols.build_id(pid, address)
         return f"{found[0]} {found[1]:#x}" if found else f"{address:x}"
 

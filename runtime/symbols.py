@@ -11,7 +11,7 @@ from bpfscript.manifest import Settings
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .kallsyms import Kallsyms
-    from .user_symbols import Frame, UserSymbols
+    from .user_symbols import Frame, Source, UserSymbols
     from .watcher import Watcher
 
 
@@ -56,6 +56,10 @@ class Symbols:
         """The function of a process that an address is in, or None outside of its code."""
         self.drain()
         return self._users.find(pid, address)
+
+    def source(self, pid: int, address: int) -> Source | None:
+        """Where an address of a process lies in the source, if the settings ask and it is known."""
+        return self._users.source(pid, address) if self._settings.show_debug_info else None
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id of the file that an address of a process is in, in hex, and the offset in it."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from bpfscript.manifest import Settings
+from bpfscript.target import MachineError
 
+from .debug_files import DEBUG_DIRECTORIES
 from .demangle import demangle
 from .elf_image import ElfImage, image_in, image_of
 from .function_table import FunctionTable, function_table
 from .mappings import FileId, Mapping, Processes
 from .perf_map import PerfMaps
+
+if TYPE_CHECKING:
+    from .dwarf import Dwarf
 
 
 class Frame(NamedTuple):
@@ -21,6 +26,14 @@ class Frame(NamedTuple):
     name: str
     offset: int
     module: str = ""
+
+
+class Source(NamedTuple):
+    """Where an address lies in the source: `path:line` of the function, and (name, place) of each
+    call inlined into it, the innermost first."""
+
+    place: str
+    inlined: tuple[tuple[str, str], ...] = ()
 
 
 class _Image(NamedTuple):
@@ -37,6 +50,7 @@ class UserSymbols:
         self.processes = Processes(proc)
         self._demangle = settings.cpp_demangle
         self._perf_maps = PerfMaps(proc)
+        self._debug: dict[FileId, Dwarf | None] = {}
         self._images: dict[FileId, _Image | None] = {}
 
     def find(self, pid: int, address: int) -> Frame | None:
@@ -53,6 +67,36 @@ class UserSymbols:
             return Frame("", 0, mapping.path)
         name, offset = found
         return Frame(demangle(name) if self._demangle else name, offset, mapping.path)
+
+    def source(self, pid: int, address: int) -> Source | None:
+        """What debug information says of an address, or None."""
+        mapping = self.processes.find(pid, address)
+        image = self._image(pid, mapping) if mapping else None
+        if mapping is None or image is None or not mapping.inode:
+            return None
+        if mapping.file not in self._debug:
+            self._debug[mapping.file] = self._debug_info(pid, mapping)
+        inside = image.elf.address(address - mapping.start + mapping.offset)
+        debug = self._debug[mapping.file]
+        try:
+            frames = debug.frames(inside) if debug and inside is not None else []
+        except MachineError:  # it is damaged
+            return None
+        if not frames:
+            return None
+        *calls, function = frames
+        shown = demangle if self._demangle else str
+        return Source(function.place, tuple((shown(call.function), call.place) for call in calls))
+
+    def _debug_info(self, pid: int, mapping: Mapping) -> Dwarf | None:
+        from .dwarf import debug_info
+
+        fd = self.processes.file(pid, mapping)
+        try:
+            path = mapping.path.removesuffix(" (deleted)")
+            return debug_info(path, DEBUG_DIRECTORIES, f"/proc/self/fd/{fd}")
+        except MachineError:
+            return None
 
     def build_id(self, pid: int, address: int) -> tuple[str, int] | None:
         """Build id of the file that an address is in, in hex, and the offset in that file."""

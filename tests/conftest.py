@@ -40,6 +40,8 @@ REQUIREMENTS = {
     "pmu": lambda: os.path.exists("/sys/bus/event_source/devices/cpu/type"),
     "upstream": lambda: (Path(__file__).parent.parent / "conformance/.upstream/bpftrace").exists(),
     "bpftool": lambda: shutil.which("bpftool") is not None,
+    "namespaces": lambda: shutil.which("unshare") is not None,
+    "rustc": lambda: shutil.which("rustc") is not None,
     "cc": lambda: shutil.which("cc") is not None,
     "clang": lambda: shutil.which("clang") is not None,
     "libbpf": lambda: os.path.exists("/usr/include/bpf/libbpf.h"),

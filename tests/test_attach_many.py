@@ -7,12 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from script_support import NoPrinter, compiled
 
 from bpfscript.runtime.errors import AttachError
 from bpfscript.runtime.session import Session
 from bpfscript.runtime.sys import Cmd, Kernel
-
-from .script_support import NoPrinter, compiled
 
 pytestmark = [pytest.mark.kernel, pytest.mark.requires("cc", "btf")]
 
@@ -35,7 +34,7 @@ class Counting(Kernel):
 def library(tmp_path: Path) -> Path:
     path = tmp_path / "many.so"
     functions = "".join(f"int many_{i}(int a) {{ return a + {i}; }}\n" for i in range(FUNCTIONS))
-    command = ["cc", "-shared", "-fPIC", "-o", path, "-xc", "-"]
+    command = ["cc", "-shared", "-fPIC", "-o", str(path), "-xc", "-"]
     subprocess.run(command, input=(LOCKED + functions).encode(), check=True)
     ctypes.CDLL(str(path))  # instructions are looked at where they are mapped
     return path

@@ -46,10 +46,12 @@ def trace(machine: LiveTarget) -> Trace:
     return partial(trace_on, machine)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def plain(cache: Cache) -> Trace:
     """The same where the kernel's trampolines are denied."""
-    return partial(trace_on, LiveTarget(without=frozenset({"fentry"}), cache=cache))
+    target = LiveTarget(without=frozenset({"fentry"}), cache=cache)
+    assert target.btf
+    return partial(trace_on, target)
 
 
 def trace_on(

@@ -43,7 +43,9 @@ def device() -> str:
 @pytest.fixture(scope="module")
 def target(device: str, cache: Cache) -> LiveTarget:
     """One that looks after the module was loaded."""
-    return LiveTarget(cache=cache)
+    target = LiveTarget(cache=cache)
+    assert target.btf and target.module_btf("null_blk")  # mapped from now on: no test leaks them
+    return target
 
 
 @pytest.fixture
