@@ -38,8 +38,8 @@ NAME = "<rusty::shapes::Square<u64> as rusty::shapes::Area>::area"
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("rust") / "rusty"
     path.with_suffix(".rs").write_text(PROGRAM)
-    command = ["rustc", "-O", "-C", "symbol-mangling-version=v0", "-o", path]
-    subprocess.run([*command, path.with_suffix(".rs")], check=True, capture_output=True)
+    command = ["rustc", "-O", "-C", "symbol-mangling-version=v0", "-o", str(path)]
+    subprocess.run([*command, str(path.with_suffix(".rs"))], check=True, capture_output=True)
     return path
 
 

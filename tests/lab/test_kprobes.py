@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.requires("kprobe", "btf", "tracefs
 Trace = Callable[..., list[str]]
 PID = os.getpid()
 WAYS = {"session": (), "multi": ("kprobe_session",), "single": ("kprobe_session", "kprobe_multi")}
-ways = pytest.mark.parametrize("without", map(frozenset, WAYS.values()), ids=WAYS)
+ways = pytest.mark.parametrize("without", [*map(frozenset, WAYS.values())], ids=WAYS)
 
 
 @pytest.fixture
