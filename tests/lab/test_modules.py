@@ -77,7 +77,7 @@ def test_typed_arguments(trace: Trace, reset: Callable[[], object]) -> None:
 @needs_fentry
 def test_wildcards(trace: Trace, reset: Callable[[], object]) -> None:
     script = "f:null_b*:null_queue_*,f:null_*:vfs_read { @[func] = count(); }"
-    assert trace(script, reset) == ["@[null_queue_rq]: 1"]
+    assert "@[null_queue_rq]: 1" in trace(script, reset)
 
 
 @pytest.mark.short
