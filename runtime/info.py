@@ -49,7 +49,10 @@ _USES = {
     "kprobe_session": ("a kprobe and a kretprobe on the same functions", "two programs"),
     "kprobe": ("kprobe, kretprobe", "nothing: they are refused"),
     "fentry": ("fentry, fexit", "kprobe, kretprobe"),
-    "return_stack": ("the order of kretprobes on one function", "the order that older kernels have"),
+    "return_stack": (
+        "the order of kretprobes on one function",
+        "the order that older kernels have",
+    ),
     "iter": ("iter", "nothing: it is refused"),
     "get_func_ip": ("func at the return of a function", "nothing: the program is refused"),
     "get_current_task_btf": ("kernel structs, comm and curtask, loaded", "probe reads of them"),
