@@ -41,6 +41,7 @@ lab: $(KERNELS:%=lab-%)  ## the kernel tests in guests with other kernels, one b
 
 .PHONY: $(KERNELS:%=lab-%)
 $(KERNELS:%=lab-%): lab-%: $(DEV) conformance/.upstream/bpftrace lab/.cache/%/vmlinux
+	mkdir -p lab/.cache/host && cp /sys/kernel/btf/vmlinux lab/.cache/host/btf  # for objects of this machine
 	$(GUEST) -k $* -- $(GUEST_TESTS)
 
 lab/.cache/%/vmlinux: | $(DEV)

@@ -75,7 +75,7 @@ def compile(
     options = options or Options()
     machine = target
     if options.portable:
-        target = cast("Target", OlderTarget(target))
+        target = cast("Target", OlderTarget(target, oldest=options.oldest))
     program = parse(source)
     tell("nodes", lambda: _nodes(program))
     checked = check(program, target, options)
@@ -96,7 +96,10 @@ def compile(
         assumes["release", ""] = ".".join(map(str, machine.release))
     artifact.assumes = tuple(Assumption(*what, value) for what, value in sorted(assumes.items()))
     artifact.manifest.settings = checked.settings
-    artifact.manifest.structs, artifact.manifest.enums = checked.structs, checked.enums
+    shown = {name: fields for name, fields in checked.structs.items() if name in checked.shown}
+    artifact.manifest.structs, artifact.manifest.enums = shown, checked.enums
+    renewed = (name for name in checked.enums if f"enum {name}" in checked.of_kernel)
+    artifact.kernel_enums = tuple(sorted(renewed))
     artifact.manifest.unsafe = options.unsafe
     tell("asm", lambda: _asm(artifact))
     tell("elf", lambda: _elf(artifact))

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from bpfscript.backends import elf, isa, object_file
 from bpfscript.backends.foreign import Foreign
 from bpfscript.backends.object_file import EXECUTABLE, FUNC, ObjectFile, Symbol
+from bpfscript.btf import Btf
+from bpfscript.btf_index import BtfError
 from bpfscript.codec import ObjectError
+from bpfscript.core_relocations import Question, decode
 from bpfscript.diagnostics import CompilerBug, MachineError, Source, shown
 from bpfscript.manifest import Artifact, CodeFunction, MapDef
 from bpfscript.target import Target
@@ -20,7 +23,11 @@ def report(data: bytes, target: Target) -> list[str]:
     """
     file = object_file.read(data)
     ours = elf.OWN in file.sections
-    lines = list(_artifact(elf.read(data), elf.writer(data)) if ours else _foreign(file, target))
+    try:
+        artifact = elf.read(data) if ours else None
+        lines = list(_artifact(artifact, elf.writer(data)) if artifact else _foreign(file, target))
+    except BtfError as error:
+        raise ObjectError(f"damaged object file: {error}") from None
     return [*lines, "", "sections", *_sections(file)]
 
 
@@ -40,13 +47,42 @@ def _artifact(artifact: Artifact, writer: str) -> Iterator[str]:
         fields = ", ".join(f"{t} at {o}" for t, o in zip(event.fields, event.offsets, strict=True))
         what = event.text or event.map
         yield f"    {number:<3} {event.kind:<14} {event.size:>5} bytes  {what!r} {fields}".rstrip()
+    asked = _questions(artifact)
+    yield from _types(artifact, asked)
     for program in artifact.programs:
         for name in program.functions:
             yield from ("", f"{program.section}: {name}")
-            yield from _listing(artifact, artifact.functions[name])
+            yield from _listing(artifact, artifact.functions[name], asked[name])
 
 
-def _listing(artifact: Artifact, function: CodeFunction) -> Iterator[str]:
+def _questions(artifact: Artifact) -> dict[str, dict[int, Question]]:
+    """By function and instruction what the loader asks of the kernel's types."""
+    if not any(function.core for function in artifact.functions.values()):
+        return {name: {} for name in artifact.functions}
+    own = Btf(artifact.btf)
+    return {
+        name: {c.instruction: decode(own, c.type, c.access, c.kind)[0] for c in function.core}
+        for name, function in artifact.functions.items()
+    }
+
+
+def _types(artifact: Artifact, asked: dict[str, dict[int, Question]]) -> Iterator[str]:
+    kinds: dict[str, set[str]] = {}
+    for question in (q for questions in asked.values() for q in questions.values()):
+        kinds.setdefault(question.what, set()).add(question.kind.name.lower())
+    if kinds:
+        yield from ("", "relocations: what the loader asks of the kernel's types")
+    for what, names in sorted(kinds.items()):
+        yield f"    {shown(what):<36} {', '.join(sorted(names))}"
+    if artifact.assumes:
+        yield from ("", "assumptions: what must be as on the kernel compiled for")
+    for assumed in artifact.assumes:
+        yield f"    {assumed.kind:<12} {shown(assumed.name):<36} {shown(assumed.value)}"
+
+
+def _listing(
+    artifact: Artifact, function: CodeFunction, asked: dict[int, Question]
+) -> Iterator[str]:
     """Instructions under the lines of the script that they come from."""
     source = Source(artifact.source_name, artifact.source_text)
     places = {line.instruction: line.line for line in function.lines}
@@ -57,7 +93,8 @@ def _listing(artifact: Artifact, function: CodeFunction) -> Iterator[str]:
         if line != last and 0 < line <= source.text.count("\n") + 1:
             yield f"  {line:>4}: {shown(source.line(line)).strip()}"
         last = line
-        yield f"    {slot:>5}  {shown(isa.text(insn, relocations.get(slot)))}"
+        note = f"  ; {question}" if (question := asked.get(slot)) else ""
+        yield f"    {slot:>5}  {shown(isa.text(insn, relocations.get(slot)) + note)}"
         slot += insn.slots
 
 

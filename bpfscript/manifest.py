@@ -328,3 +328,4 @@ class Artifact:
     source_name: str = ""
     source_text: str = ""
     assumes: tuple[Assumption, ...] = ()
+    kernel_enums: tuple[str, ...] = ()  # whose names in the manifest another kernel's replace

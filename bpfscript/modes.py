@@ -98,6 +98,7 @@ def _show(
 
     words, chosen = stages(command), options(command, mode)
     chosen.portable = command.has("emit") or command.has("aot")
+    chosen.oldest = not command.has("target")
     foreign = "all" in words or any(word in STAGE_ALIASES for word in words)
     shown = (
         driver.STAGES if "all" in words else [s for w in words for s in STAGE_ALIASES.get(w, (w,))]

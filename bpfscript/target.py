@@ -187,28 +187,30 @@ FEATURES = {
 }
 
 
-PORTABLE = frozenset(FEATURES) - {
-    "may_goto", "iter_num", "uprobe_multi", "kprobe_session", "raw_cookie",
-    "get_current_task_btf",  # what it gives is read as this kernel's BTF has it
-}  # fmt: skip
-"""Features that an object for other kernels may rely on: those of 6.1, if this kernel has them."""
+RECENT = frozenset(("may_goto", "iter_num", "uprobe_multi", "kprobe_session", "raw_cookie"))
+"""Features that 6.1 has not, the oldest kernel that objects are for."""
 
 
 class OlderTarget:
-    """A target as portable objects see it: no newer than the oldest kernel they are for."""
+    """A target as portable objects see it. oldest: no newer than the oldest kernel they are for.
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    Pointers of which the verifier knows the type are left out: it knows what they point to as the
+    kernel at hand has it.
+    """
+
+    def __init__(self, target: Target, *, oldest: bool = True) -> None:
+        self._target, self._oldest = target, oldest
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._target, name)
 
     @property
     def release(self) -> tuple[int, int, int]:
-        return min(self._target.release, (6, 1, 0))
+        return min(self._target.release, (6, 1, 0)) if self._oldest else self._target.release
 
     def has(self, feature: str) -> bool:
-        return feature in PORTABLE and self._target.has(feature)
+        left_out = feature == "get_current_task_btf" or (self._oldest and feature in RECENT)
+        return not left_out and self._target.has(feature)
 
 
 def matches(pattern: str, name: str) -> bool:

@@ -82,7 +82,6 @@ class CheckerBase(ABC):
         self.loops: list[nodes.While | nodes.For | nodes.Unroll] = []  # around what is walked
         self.calls: list[tuple[nodes.Inlined, Type | None]] = []  # of `fn`, around what is walked
         self.elements: dict[nodes.Expr, nodes.Expr] = {}  # accesses of literals to what they get
-        self.shown: set[str] = set()  # structs that are printed
         self.aggregate_loops: set[str] = set()  # `$kv` of loops over maps of aggregates
         self.operands: dict[nodes.Expr, Int] = {}  # of aggregations
 

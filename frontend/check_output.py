@@ -137,8 +137,8 @@ class Output(Aggregates):
         """Keep what printing a value of the type takes: members of structs, names of enums."""
         match type:
             case Struct():
-                if type.name not in self.shown:
-                    self.shown.add(type.name)
+                if type.name not in self.checked.shown:
+                    self.checked.shown.add(type.name)
                     for member in self.fields_of(type):
                         self.show(member.type)
             case Array():
@@ -148,3 +148,5 @@ class Output(Aggregates):
                     self.show(element)
             case _ if (enum := getattr(type, "enum", None)) is not None:
                 self.checked.enums.setdefault(enum, self.names.enum(enum) or {})
+                if self.checked.options.portable and self.names.of_kernel("enum", enum):
+                    self.checked.of_kernel.add(f"enum {enum}")

@@ -30,7 +30,8 @@ _SECTIONS = {
 
 def lower(checked: Checked, target: Target) -> Module:
     """The module of a checked script. Raises ScriptError for what this version cannot do."""
-    module = Module(warnings=checked.options.warnings, split=checked.options.split)
+    options = checked.options
+    module = Module(warnings=options.warnings, split=options.split, portable=options.portable)
     for info in checked.maps.values():
         module.maps[info.name] = map_definition(info, checked)
     if _uses_globals(checked):
@@ -102,6 +103,9 @@ def _section(prefix: str, instance: Instance) -> str:
         return f"{prefix}/{attach.target.replace(':', '/')}"
     if attach.kind in ("kprobe", "kretprobe", "fentry", "fexit", "iter"):
         return f"{prefix}/{attach.target.rpartition(':')[2]}"
+    function = attach.symbol.isascii() and attach.symbol.replace(".", "_").isidentifier()
+    if function and attach.name == f"{attach.kind}:{attach.target}:{attach.symbol}":
+        return f"{prefix}/{attach.target}:{attach.symbol}"
     return prefix
 
 

@@ -129,6 +129,7 @@ class Options:
     mode: Literal["", "test", "bench"] = ""  # --test, --bench: run these probes
     importer: Importer | None = None  # None: scripts may not import
     portable: bool = False  # for other kernels, too: see relocated.py
+    oldest: bool = True  # of portable ones: for the oldest kernel that we know, not the target's
 
 
 @dataclass(slots=True)
@@ -161,7 +162,8 @@ class Checked:
         default_factory=dict
     )  # fields of every struct in use
     enums: dict[str, dict[int, str]] = field(default_factory=dict)
-    # With Options.portable: structs that are the kernel's, constants that another one may change.
+    shown: set[str] = field(default_factory=set)  # structs that are printed
+    # With Options.portable: types that are the kernel's, constants that another one may change.
     of_kernel: set[str] = field(default_factory=set)
     questions: dict[nodes.Node, Question] = field(default_factory=dict)
     warnings: list[Diagnostic] = field(default_factory=list)

@@ -97,6 +97,7 @@ class Module:
     events: list[Event] = field(default_factory=list)
     warnings: int = 1  # which helper failures are reported: see frontend.typed.Options.warnings
     split: bool = False  # whether a map's entries may be in two: see passes.near_keys
+    portable: bool = False  # offsets of the kernel's structs are `core` operations
     assumes: dict[tuple[str, str], str] = field(default_factory=dict)  # manifest.Assumption
     plan: dict[tuple[str, str], Choice] = field(default_factory=dict)  # (what, where) -> choice
 

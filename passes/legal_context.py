@@ -221,7 +221,11 @@ def _leave_if_compat(code: Code) -> None:
     btf, flag = code.target.btf, arch(code).compat_flag
     offset = btf.member_offset("thread_info", "status") if btf and flag else None
     if offset is not None:
-        if code.target.has("get_current_task_btf"):
+        if code.module.portable:
+            of = "byte_offset struct thread_info:status"
+            place = code.value("ptr_add", task(code), code.value("core", of=of, value=offset))
+            status = kernel_word(code, place, 0, I32)
+        elif code.target.has("get_current_task_btf"):
             status = code.load(typed_task(code), I32, offset)
         else:
             status = kernel_word(code, task(code), offset, I32)

@@ -76,6 +76,16 @@ class Relocator:
         return found
 
 
+def renew_enums(artifact: Artifact, cache: Cache) -> None:
+    """Names of values of enums as this kernel has them."""
+    btf = kernel_btf(cache=cache) if artifact.kernel_enums else None
+    for name in artifact.kernel_enums if btf else ():
+        assert btf
+        if found := btf.find(name, "enum", "enum64"):
+            values = btf.enumerators(found)
+            artifact.manifest.enums[name] = {number: text for text, number in values.items()}
+
+
 def patch(code: bytearray, at: int, value: int) -> None:
     """Put a number into the instruction at a byte: its offset, its immediate, or both halves."""
     opcode = code[at]

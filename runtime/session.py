@@ -119,6 +119,10 @@ class Session:
             from .assumptions import check
 
             check(self.artifact, self.features.cache)
+        if self.artifact.kernel_enums:
+            from .relocate import renew_enums
+
+            renew_enums(self.artifact, self.features.cache)
         places = sum(len(info.attachments) for info in self.manifest.probes)
         raise_limits(3 * places + len(self.manifest.maps) + 50)
         possible = len(cpus("possible"))
