@@ -187,9 +187,7 @@ class Expressions(Calls):
         """A value that nothing takes."""
         if isinstance(node, nodes.Block) and not isinstance(node, nodes.Inlined):
             self.discarded(node.result)
-        elif isinstance(node, nodes.Cast):
-            self.report.warning(node.place, "Return value discarded.")
         elif node is not None and not isinstance(node, nodes.Increment):
-            variable = node.span.text.startswith(("$", "@"))
-            place = node.span if variable else node.span.through(";")
+            alone = isinstance(node, nodes.Cast) or node.span.text.startswith(("$", "@"))
+            place = node.place if alone else node.span.through(";")
             self.report.warning(place, "Return value discarded.")

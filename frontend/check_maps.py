@@ -197,7 +197,7 @@ class Maps(CheckerBase):
                 self.warn_conversion(element, self.types.get(element, VOID), wanted)
         if isinstance(value, Int) and node not in self.constants and not holds(target, value):
             self.report.warning(
-                node.span,
+                node.place,
                 f"Expression of type: {value} being cast to type: {target}. This may cause "
                 "unexpected results. Use an explicit cast to suppress this warning.",
             )

@@ -111,8 +111,8 @@ class Operators(Maps):
                 span,
                 f"Type mismatch for '{op}': comparing {a} with {b}",
                 None,
-                (left_node.span, f"left ({a})"),
-                (right_node.span, f"right ({b})"),
+                (left_node.place, f"left ({a})"),
+                (right_node.place, f"right ({b})"),
             )
             return None
         if op in ("==", "!=") and a != VOID:
@@ -164,8 +164,8 @@ class Operators(Maps):
                 span,
                 f"Type mismatch for '{op}': comparing {a} with {b}",
                 None,
-                (left_node.span, f"left ({a})"),
-                (right_node.span, f"right ({b})"),
+                (left_node.place, f"left ({a})"),
+                (right_node.place, f"right ({b})"),
             )
             return None
         if op in LOGICAL:
@@ -187,8 +187,8 @@ class Operators(Maps):
                 left_node.span.to(right_node.span),
                 f"comparison of distinct pointer types: {a}, {b}",
                 None,
-                (left_node.span, f"left ({a})"),
-                (right_node.span, f"right ({b})"),
+                (left_node.place, f"left ({a})"),
+                (right_node.place, f"right ({b})"),
             )
 
     def _arrays(self, op: str, span: Span, a: Array, b: Array) -> Type | None:

@@ -154,7 +154,7 @@ class Statements(Expressions):
             self.maps[node.target.name].default = INT64
         if target is None or value is None:
             return None
-        type = self.operate(node.op, node.span, (node.target, target), (node.value, value))
+        type = self.operate(node.op, node.operation, (node.target, target), (node.value, value))
         if isinstance(type, Int) and isinstance(target, Int) and self.declared(node.target):
             self._warn_wraps(node, type, target)
             return target

@@ -120,7 +120,8 @@ def _assign(body: Body, node: nodes.Assign) -> None:
         have = _type_of(body, target)
         result = types.get(node, have)
         left, right = lower(body, target), lower(body, node.value)
-        value = binary(body, node.op, left, have, right, types[node.value], _widest(result))
+        with body.spanned(node.operation):
+            value = binary(body, node.op, left, have, right, types[node.value], _widest(result))
         assign(body, target, value, _widest(result))
     elif isinstance(target, nodes.Map) and (call := aggregate_call(node.value)):
         _aggregate(body, target, call, node.value)

@@ -36,6 +36,11 @@ class Frozen:
 class Node(Frozen):
     span: Span
 
+    @property
+    def place(self) -> Span:
+        """Where what is said of it points."""
+        return self.span
+
 
 # Types as written
 
@@ -167,7 +172,7 @@ class Cast(Node):
 
     @property
     def place(self) -> Span:
-        """Where faults of the cast point: `(type)`."""
+        """`(type)`."""
         return Span(self.span.source, self.span.start, self.to.span.end, self.span.origin).through(
             ")"
         )
@@ -242,6 +247,13 @@ class Assign(Node):
     target: Variable | Map
     op: BinaryOp | None
     value: Expr
+
+    @property
+    def operation(self) -> Span:
+        """`op= value`."""
+        source, end = self.span.source, self.value.span.end
+        after = source.text[self.target.span.end : end]
+        return Span(source, end - len(after.lstrip()), end, self.span.origin)
 
 
 class Discard(Node):

@@ -184,6 +184,8 @@ class Printer(ABC):
     def finish(self, total_lost: int) -> None:
         """Nothing follows."""
         self.sink.flush()
+        if total_lost:
+            self.messages.warning(f"Total lost event count: {total_lost}")
 
     # How a record is written
 

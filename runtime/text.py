@@ -46,11 +46,6 @@ class TextPrinter(Printer):
     def end(self) -> None:
         self.sink.write("\n\n")
 
-    def finish(self, total_lost: int) -> None:
-        super().finish(total_lost)
-        if total_lost:
-            self.messages.warning(f"Total lost event count: {total_lost}")
-
     def record(self, kind: str, text: str) -> None:
         self.sink.write(text + "\n" if kind in ("join", "system") else text)
 
