@@ -137,11 +137,16 @@ class Reporter:
 
 
 class ScriptError(Exception):
-    """The user's script is at fault. Holds every diagnostic found, errors first."""
+    """The user's script is at fault. Holds every diagnostic found, errors first.
+
+    As notes it has what the tool shows of each, with the place in the script.
+    """
 
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
         self.diagnostics = diagnostics
         super().__init__(diagnostics[0].message if diagnostics else "no diagnostic")
+        for diagnostic in diagnostics:
+            self.add_note(diagnostic.render())
 
 
 class CompilerBug(Exception):

@@ -248,6 +248,7 @@ def test_errors_have_data(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(bpfscript.ScriptError) as wrong:
         bpfscript.compile("begin {\n  printf(1) }")
     (found, *_) = wrong.value.diagnostics
+    assert "  printf(1) }\n  ~~~" in wrong.value.__notes__[0]  # as tracebacks show it
     assert (found.severity, found.span.source.position(found.span.start)[0]) == ("ERROR", 2)
     with pytest.raises(bpfscript.MachineError, match="No such file"):
         bpfscript.load("/nonexistent.o")
