@@ -21,6 +21,11 @@ def user_name(uid: int) -> str:
         return ""
 
 
+def hardware_address(raw: bytes) -> str:
+    """mac: `AA:BB:CC:DD:EE:FF`"""
+    return raw.hex(":").upper()
+
+
 def internet_address(raw: bytes) -> str:
     """inet: uint32 family, then the address."""
     import socket

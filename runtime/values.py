@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from functools import partial
 from operator import call
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Manifest
@@ -30,15 +31,19 @@ from bpfscript.types import (
     Struct,
     Symbol,
     Timestamp,
+    TimestampMode,
     Tuple,
     Type,
+    Unsupported,
     Username,
+    Void,
 )
 
 from . import names
 from .stacks import Stacks
 from .symbols import Symbols
 
+T = TypeVar("T")
 Show = Callable[[Any], str]
 
 
@@ -76,6 +81,62 @@ def layout(parts: Sequence[tuple[int, str]]) -> struct.Struct:
     return struct.Struct("".join(codes))
 
 
+def code_of(t: Type) -> str:
+    """`struct` code that takes a value out of memory as one object."""
+    match t:
+        case Int():
+            return integer_code(t.size, t.signed)
+        case Bool():
+            return "B"
+        case Pointer() | Username() | CgroupPath() | Symbol(kind="kernel"):
+            return "Q"
+        case Timestamp():
+            return "q"
+        case Aggregate() if t.name not in ("avg", "stats"):
+            return integer_code(8, t.signed)
+        case Aggregate():
+            return "16s"
+        case TimestampMode() | Void() | Unsupported():
+            return "0s"
+    return f"{t.size}s"
+
+
+def parts_of(
+    offsets: Sequence[int], parts: Sequence[tuple[str, Callable[[Any], T]]]
+) -> Callable[[bytes | memoryview], list[T]]:
+    """What makes something of each value that lies in a tuple: (code, maker) of each."""
+    unpack = layout([(o, code) for o, (code, _) in zip(offsets, parts, strict=True)]).unpack_from
+    makers = [make for _, make in parts]
+    return lambda raw: list(map(call, makers, unpack(raw)))
+
+
+def field_of(field: Field, make: Callable[[Any], T]) -> Callable[[bytes], T]:
+    """The same for a field of a struct. Those of unions overlap, so each reads for itself."""
+    if not field.bits:
+        unpack, offset = struct.Struct("<" + code_of(field.type)).unpack_from, field.offset
+        return lambda raw: make(unpack(raw, offset)[0])
+    span = slice(field.offset, field.offset + (field.bit_offset + field.bits + 7) // 8)
+    mask, shift = (1 << field.bits) - 1, field.bit_offset
+    sign = 1 << (field.bits - 1) if isinstance(field.type, Int) and field.type.signed else 0
+
+    def bits(raw: bytes) -> T:
+        value = int.from_bytes(raw[span], "little") >> shift & mask
+        return make((value ^ sign) - sign)
+
+    return bits
+
+
+def mean_of(t: Aggregate, make: Callable[[int, int, int], T]) -> Callable[[bytes], T]:
+    """Makes something of an avg or stats in memory: of count, average and total."""
+    unpack = struct.Struct(f"<{integer_code(8, t.signed)}Q").unpack
+
+    def mean(raw: bytes) -> T:
+        total, count = unpack(raw)
+        return make(count, average(total, count), total)
+
+    return mean
+
+
 def printable(raw: bytes) -> str:
     """A buffer: printable ASCII as is, other bytes `\\xhh`."""
     return "".join(chr(b) if 32 <= b < 127 else f"\\x{b:02x}" for b in raw)
@@ -109,14 +170,13 @@ class Values:
         match t:
             case Int():
                 show = self.integer(t)
-                same = "%d" if show is str else ""
-                return Shape(integer_code(t.size, t.signed), show, same=same)
+                return Shape(code_of(t), show, same="%d" if show is str else "")
             case Bool():
-                return Shape("B", lambda v: "true" if v else "false")
+                return Shape(code_of(t), lambda v: "true" if v else "false")
             case Pointer():
-                return Shape("Q", self.pointer)
+                return Shape(code_of(t), self.pointer)
             case Buffer():
-                return Shape(f"{t.size}s", self.buffer)
+                return Shape(code_of(t), self.buffer)
             case Array():
                 return self._array(t)
             case Struct():
@@ -127,10 +187,9 @@ class Values:
                 return self._record(t)
             case Aggregate():
                 return self._aggregate(t)
-        word = self._word(t)
-        if word is None:
-            return Shape("0s", _null)
-        return Shape(word.code, self.word(word.show), steady=isinstance(t, String))
+        if (word := self._word(t)) is None:
+            return Shape(code_of(t), _null)
+        return Shape(code_of(t), self.word(word), steady=isinstance(t, String))
 
     # What JSON does differently
 
@@ -164,63 +223,37 @@ class Values:
     def _array(self, t: Array) -> Shape:
         inner = self.shape(t.of)
         unpack = struct.Struct("<" + inner.code * t.count).unpack
-        return Shape(f"{t.size}s", lambda raw: f"[{','.join(map(inner.show, unpack(raw)))}]", 1)
+        return Shape(code_of(t), lambda raw: f"[{','.join(map(inner.show, unpack(raw)))}]", 1)
 
     def _parts(self, of: Sequence[Type], offsets: Sequence[int]) -> Callable[[bytes], list[str]]:
         """Shows what lies at the offsets of a tuple."""
-        shapes = [self.shape(t) for t in of]
-        unpack = layout([(o, s.code) for o, s in zip(offsets, shapes, strict=True)]).unpack_from
-        shows = [s.show for s in shapes]
-        return lambda raw: list(map(call, shows, unpack(raw)))
+        return parts_of(offsets, [(shape.code, shape.show) for shape in map(self.shape, of)])
 
     def _tuple(self, t: Tuple) -> Shape:
         parts = self._parts(t.of, t.offsets)
         opening, separator, closing = self.brackets
-        return Shape(f"{t.size}s", lambda raw: opening + separator.join(parts(raw)) + closing, 1)
+        return Shape(code_of(t), lambda raw: opening + separator.join(parts(raw)) + closing, 1)
 
     def _record(self, t: Record) -> Shape:
         parts = self._parts(t.of, t.offsets)
-        return Shape(f"{t.size}s", lambda raw: self.members(t.names, parts(raw)), 2)
+        return Shape(code_of(t), lambda raw: self.members(t.names, parts(raw)), 2)
 
     def _struct(self, t: Struct) -> Shape:
         if t.name not in self.manifest.structs:
             raise CompilerBug(f"the manifest lacks the fields of {t.name}")
         fields = self.manifest.structs[t.name]
-        names, shows = [f.name for f in fields], [self._field(f) for f in fields]
-        return Shape(
-            f"{t.size}s", lambda raw: self.members(names, [show(raw) for show in shows]), 2
-        )
-
-    def _field(self, field: Field) -> Callable[[bytes], str]:
-        """Shows a field of a struct's bytes: fields of unions overlap, so each reads for itself."""
-        code, show, *_ = self.shape(field.type)
-        if not field.bits:
-            unpack, offset = struct.Struct("<" + code).unpack_from, field.offset
-            return lambda raw: show(unpack(raw, offset)[0])
-        span = slice(field.offset, field.offset + (field.bit_offset + field.bits + 7) // 8)
-        mask, shift = (1 << field.bits) - 1, field.bit_offset
-        sign = 1 << (field.bits - 1) if isinstance(field.type, Int) and field.type.signed else 0
-
-        def bits(raw: bytes) -> str:
-            value = int.from_bytes(raw[span], "little") >> shift & mask
-            return show((value ^ sign) - sign)
-
-        return bits
+        names = [f.name for f in fields]
+        shows = [field_of(f, self.shape(f.type).show) for f in fields]
+        return Shape(code_of(t), lambda raw: self.members(names, [show(raw) for show in shows]), 2)
 
     def _aggregate(self, t: Aggregate) -> Shape:
         """An aggregate that was read as a value: only stats stay more than a number."""
         number = self.integer(Int(64, t.signed))
-        code = integer_code(8, t.signed)
-        if t.name not in ("avg", "stats"):
-            return Shape(code, number)
-        unpack = struct.Struct(f"<{code}Q").unpack
-
-        def show(raw: bytes) -> str:
-            total, count = unpack(raw)
-            mean = average(total, count)
-            return number(mean) if t.name == "avg" else self.stats(number, count, mean, total)
-
-        return Shape("16s", show, 2)
+        if t.name == "avg":
+            return Shape(code_of(t), mean_of(t, lambda count, mean, total: number(mean)), 2)
+        if t.name == "stats":
+            return Shape(code_of(t), mean_of(t, partial(self.stats, number)), 2)
+        return Shape(code_of(t), number)
 
     def stats(self, number: Show, count: int, mean: int, total: int) -> str:
         shown = [number(n) for n in (count, mean, total)]
@@ -228,26 +261,26 @@ class Values:
 
     # Leaves that are text in every format
 
-    def _word(self, t: Type) -> Shape | None:
+    def _word(self, t: Type) -> Show | None:
         match t:
             case String():
-                return Shape(f"{t.size}s", self._string)
+                return self._string
             case Stack():
-                return Shape(f"{t.size}s", self._stacks.shower(t))
+                return self._stacks.shower(t)
             case Symbol(kind="kernel"):
-                return Shape("Q", self._stacks.kernel_name)
+                return self._stacks.kernel_name
             case Symbol():
-                return Shape("16s", self._stacks.user_name)
+                return self._stacks.user_name
             case Username():
-                return Shape("Q", names.user_name)
+                return names.user_name
             case Timestamp():
-                return Shape("q", names.timestamp(t.format, t.mode))
+                return names.timestamp(t.format, t.mode)
             case Mac():
-                return Shape("6s", lambda raw: raw.hex(":").upper())
+                return names.hardware_address
             case Inet():
-                return Shape("20s", names.internet_address)
+                return names.internet_address
             case CgroupPath():
-                return Shape("Q", names.cgroup_path(t.filter))
+                return names.cgroup_path(t.filter)
         return None
 
     def _string(self, raw: bytes) -> str:

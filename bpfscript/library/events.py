@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from io import BytesIO, StringIO
-from operator import call
 from typing import Any
 
 from bpfscript.manifest import Event as Definition
@@ -16,7 +15,7 @@ from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.sink import Sink
 from bpfscript.runtime.symbols import Symbols
 from bpfscript.runtime.text import TextPrinter
-from bpfscript.runtime.values import layout
+from bpfscript.runtime.values import parts_of
 
 from .maps import Contents
 from .values import Decoders
@@ -176,10 +175,8 @@ class Collector(TextPrinter):
         of, offsets = event.fields, event.offsets
         if event.kind == "print":  # before the value may stand what only printing needs
             of, offsets = of[-1:], offsets[-1:]
-        decoders = [self._decoders.of(t) for t in of]
-        unpack = layout([(o, d.code) for o, d in zip(offsets, decoders, strict=True)]).unpack_from
-        decodes = [d.decode for d in decoders]
-        return lambda data: tuple(map(call, decodes, unpack(data)))
+        take = parts_of(offsets, [self._decoders.of(t) for t in of])
+        return lambda data: tuple(take(data))
 
 
 _MESSAGES = ("errorf", "warnf", "runtime_error", "helper_error")

@@ -14,21 +14,27 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import call
 from typing import Any, NamedTuple
 
 from bpfscript.manifest import Manifest
 from bpfscript.runtime import names
 from bpfscript.runtime.aggregates import merger
 from bpfscript.runtime.symbols import Symbols
-from bpfscript.runtime.values import Shape, average, buffer_bytes, integer_code, layout
+from bpfscript.runtime.values import (
+    Shape,
+    average,
+    buffer_bytes,
+    code_of,
+    field_of,
+    mean_of,
+    parts_of,
+)
 from bpfscript.types import (
     Aggregate,
     Array,
     Bool,
     Buffer,
     CgroupPath,
-    Field,
     Inet,
     Int,
     Mac,
@@ -110,36 +116,48 @@ class Decoders:
         self._frames = stacks.Frames(symbols)
 
     def of(self, t: Type) -> Decoder:
+        return Decoder(code_of(t), self._decode(t))
+
+    def _decode(self, t: Type) -> Decode:
         match t:
             case Int():
-                return Decoder(integer_code(t.size, t.signed), self._integer(t))
+                return self._integer(t)
             case Bool():
-                return Decoder("B", bool)
+                return bool
             case Pointer():
-                return Decoder("Q", int)
+                return int
             case String():
-                return Decoder(f"{t.size}s", _text)
+                return _text
             case Buffer():
-                return Decoder(f"{t.size}s", buffer_bytes)
+                return buffer_bytes
             case Array():
-                return self._array(t)
+                decode = self._decode(t.of)
+                unpack = struct.Struct("<" + code_of(t.of) * t.count).unpack
+                return lambda raw: tuple(map(decode, unpack(raw)))
             case Tuple():
-                return Decoder(f"{t.size}s", self._parts(t.of, t.offsets))
+                parts = self._parts(t.of, t.offsets)
+                return lambda raw: tuple(parts(raw))
             case Record():
                 parts, keys = self._parts(t.of, t.offsets), t.names
-                return Decoder(
-                    f"{t.size}s", lambda raw: Fields(dict(zip(keys, parts(raw), strict=True)))
-                )
+                return lambda raw: Fields(dict(zip(keys, parts(raw), strict=True)))
             case Struct():
-                return self._struct(t)
+                fields = self._manifest.structs.get(t.name, ())
+                takers = [
+                    (field.name, field_of(field, self._decode(field.type))) for field in fields
+                ]
+                return lambda raw: Fields({name: take(raw) for name, take in takers})
             case Stack():
                 return self._stack(t)
             case Symbol("kernel"):
-                return Decoder("Q", self._frames.kernel)
+                return self._frames.kernel
             case Symbol():
-                return Decoder("16s", self._user_symbol)
+                return self._user_symbol
+            case Aggregate("avg"):
+                return mean_of(t, lambda count, mean, total: mean)
+            case Aggregate("stats"):
+                return mean_of(t, Stats)
             case Aggregate():
-                return self._read_aggregate(t)
+                return int
         return _word(t)
 
     def aggregate(self, t: Type) -> tuple[Callable[[list[bytes]], Any], Decode]:
@@ -167,38 +185,10 @@ class Decoders:
         constants = self._manifest.enums.get(t.enum, {})
         return lambda value: Constant.of(value, constants.get(value, ""))
 
-    def _array(self, t: Array) -> Decoder:
-        inner = self.of(t.of)
-        unpack = struct.Struct("<" + inner.code * t.count).unpack
-        return Decoder(f"{t.size}s", lambda raw: tuple(map(inner.decode, unpack(raw))))
+    def _parts(self, of: Sequence[Type], offsets: Sequence[int]) -> Callable[[bytes], list[Any]]:
+        return parts_of(offsets, [self.of(t) for t in of])
 
-    def _parts(self, of: Sequence[Type], offsets: Sequence[int]) -> Callable[[bytes], Any]:
-        decoders = [self.of(t) for t in of]
-        unpack = layout([(o, d.code) for o, d in zip(offsets, decoders, strict=True)]).unpack_from
-        decodes = [d.decode for d in decoders]
-        return lambda raw: tuple(map(call, decodes, unpack(raw)))
-
-    def _struct(self, t: Struct) -> Decoder:
-        fields = self._manifest.structs.get(t.name, ())
-        takers = [(field.name, self._field(field)) for field in fields]
-        return Decoder(f"{t.size}s", lambda raw: Fields({name: take(raw) for name, take in takers}))
-
-    def _field(self, field: Field) -> Callable[[bytes], Any]:
-        code, decode = self.of(field.type)
-        if not field.bits:
-            unpack, offset = struct.Struct("<" + code).unpack_from, field.offset
-            return lambda raw: decode(unpack(raw, offset)[0])
-        span = slice(field.offset, field.offset + (field.bit_offset + field.bits + 7) // 8)
-        mask, shift = (1 << field.bits) - 1, field.bit_offset
-        sign = 1 << (field.bits - 1) if isinstance(field.type, Int) and field.type.signed else 0
-
-        def bits(raw: bytes) -> Any:
-            value = int.from_bytes(raw[span], "little") >> shift & mask
-            return decode((value ^ sign) - sign)
-
-        return bits
-
-    def _stack(self, t: Stack) -> Decoder:
+    def _stack(self, t: Stack) -> Decode:
         unpack = struct.Struct(f"<{1 + t.limit}Q").unpack
         frames, kind = self._frames, t.kind
 
@@ -209,40 +199,26 @@ class Decoders:
                 return stacks.Stack.of(found, kind, 0)
             return stacks.Stack.of([frames.user(pid, a) for a in addresses if a], kind, pid)
 
-        return Decoder(f"{t.size}s", decode)
+        return decode
 
     def _user_symbol(self, raw: bytes) -> stacks.Frame:
         address, pid = struct.unpack("<QQ", raw)
         return self._frames.user(pid, address)
 
-    def _read_aggregate(self, t: Aggregate) -> Decoder:
-        """An aggregate that was read as a value: only stats are more than a number."""
-        code = integer_code(8, t.signed)
-        if t.name not in ("avg", "stats"):
-            return Decoder(code, int)
-        unpack = struct.Struct(f"<{code}Q").unpack
 
-        def decode(raw: bytes) -> Any:
-            total, count = unpack(raw)
-            mean = average(total, count)
-            return mean if t.name == "avg" else Stats(count, mean, total)
-
-        return Decoder("16s", decode)
-
-
-def _word(t: Type) -> Decoder:
+def _word(t: Type) -> Decode:
     match t:
         case Username():
-            return Decoder("Q", names.user_name)
+            return names.user_name
         case Timestamp():
-            return Decoder("q", names.timestamp(t.format, t.mode))
+            return names.timestamp(t.format, t.mode)
         case Mac():
-            return Decoder("6s", lambda raw: raw.hex(":").upper())
+            return names.hardware_address
         case Inet():
-            return Decoder("20s", _address)
+            return _address
         case CgroupPath():
-            return Decoder("Q", names.cgroup_path(t.filter))
-    return Decoder("0s", lambda _: None)
+            return names.cgroup_path(t.filter)
+    return lambda _: None
 
 
 def _text(raw: bytes) -> str:
