@@ -40,14 +40,10 @@ def source(command: Command) -> Source:
     text = command.last("e") or ""
     if not name and not text:
         raise UsageError("filename or -e 'program' required.")
-    try:
-        if name == "-":
-            text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
-        elif name:
-            with open(name, "rb") as file:
-                return Source(name, file.read().decode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise MachineError(f"failed to open file '{name}': {error.strerror}") from error
+    if name == "-":
+        text = sys.stdin.buffer.read().decode("utf-8", "surrogateescape")
+    elif name:
+        return Source(name, content(name).decode("utf-8", "surrogateescape"))
     return Source("stdin", text)
 
 
@@ -137,9 +133,14 @@ def described(path: str) -> Target:
     """The machine that a file tells of. Raises MachineError, ObjectError."""
     from bpfscript.target_file import read
 
+    return read(content(path), path)
+
+
+def content(path: str) -> bytes:
+    """A file's bytes. Raises MachineError."""
     try:
         with open(path, "rb") as file:
-            return read(file.read(), path)
+            return file.read()
     except OSError as error:
         raise MachineError(f"failed to open file '{path}': {error.strerror}") from error
 

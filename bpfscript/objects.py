@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from bpfscript.inputs import cache, content, target
 from bpfscript.launcher import without_launcher
 from bpfscript.manifest import MapType
 from bpfscript.options import UsageError, parse
-from bpfscript.target import MachineError
 
 if TYPE_CHECKING:
     from bpfscript.console import Console
@@ -20,22 +20,13 @@ def main(name: str, words: list[str], console: Console) -> int:
     command = parse(words)
     if len(command.words) != 1:
         raise UsageError(f"{name} takes one object file")
-    data = without_launcher(_bytes(command.words[0]))
+    data = without_launcher(content(command.words[0]))
     return _run(command, data, console) if name == "run" else _inspect(command, data, console)
-
-
-def _bytes(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise MachineError(f"failed to open file '{path}': {error.strerror}") from error
 
 
 def _run(command: Command, data: bytes, console: Console) -> int:
     """Trace as if the script had been compiled just now."""
     from bpfscript.backends import elf, object_file
-    from bpfscript.inputs import cache, target
     from bpfscript.modes import trace
 
     if command.has("e") or command.has("emit"):
@@ -57,7 +48,6 @@ def _run(command: Command, data: bytes, console: Console) -> int:
 
 
 def _inspect(command: Command, data: bytes, console: Console) -> int:
-    from bpfscript.inputs import cache, target
     from bpfscript.inspection import report
 
     machine = target(command, cache(command, console))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
@@ -136,41 +136,36 @@ class ElfImage:
 
     def names(self, table: int) -> list[Names]:
         """The same, their names unread, for each such table."""
-        form, order = ("IBxHQQ", (0, 1, 2, 3, 4)) if self.wide else ("IIIBxH", (0, 3, 4, 1, 2))
-        record, pick = struct.Struct(self._order + form), itemgetter(*order)
         found = []
-        for section in self.sections:
-            if section.type == table and section.link < len(self.sections):
-                strings = self.sections[section.link]
-                raw = self.read(section.offset, section.size)
-                raw = raw[: len(raw) // record.size * record.size]
-                fields = (
-                    record.iter_unpack(raw) if self.wide else map(pick, record.iter_unpack(raw))
-                )
-                rows = [
-                    (address, size, info >> 4, name)
-                    for name, info, defined, address, size in fields
-                    if name and defined and info & 15 in FUNCTIONS
-                ]
-                found.append(Names(rows, partial(_string, self.read(strings.offset, strings.size))))
+        for symbols, strings in self._symbol_tables(table):
+            rows = [
+                (address, size, info >> 4, name)
+                for name, info, defined, address, size in symbols
+                if name and defined and info & 15 in FUNCTIONS
+            ]
+            found.append(Names(rows, partial(_string, strings)))
         return found
 
     def symbols(self, table: int, kinds: tuple[int, ...]) -> list[Symbol]:
         """Symbols of some kinds (STT_*) defined here, of the tables of type `table`, unordered."""
-        # name, info, section, address, size
-        form, order = ("IBxHQQ", (0, 1, 2, 3, 4)) if self.wide else ("IIIBxH", (0, 3, 4, 1, 2))
-        record, pick = struct.Struct(self._order + form), itemgetter(*order)
-        found = []
+        return [
+            Symbol(address, size, info >> 4, _string(strings, name))
+            for symbols, strings in self._symbol_tables(table)
+            for name, info, defined, address, size in symbols
+            if defined and info & 15 in kinds
+        ]
+
+    def _symbol_tables(self, table: int) -> Iterator[tuple[Iterator[tuple[int, ...]], bytes]]:
+        """For each table: (name, info, section, address, size) of its symbols; their strings."""
+        record = struct.Struct(self._order + ("IBxHQQ" if self.wide else "IIIBxH"))
         for section in self.sections:
             if section.type == table and section.link < len(self.sections):
                 strings = self.sections[section.link]
-                names = self.read(strings.offset, strings.size)
                 raw = self.read(section.offset, section.size)
-                raw = raw[: len(raw) // record.size * record.size]
-                for name, info, defined, address, size in map(pick, record.iter_unpack(raw)):
-                    if defined and info & 15 in kinds:
-                        found.append(Symbol(address, size, info >> 4, _string(names, name)))
-        return found
+                rows = record.iter_unpack(raw[: len(raw) // record.size * record.size])
+                if not self.wide:
+                    rows = map(itemgetter(0, 3, 4, 1, 2), rows)
+                yield rows, self.read(strings.offset, strings.size)
 
 
 def _rows(raw: bytes, step: int) -> list[bytes]:

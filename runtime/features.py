@@ -201,14 +201,26 @@ class Features:
 
     def _iter(self) -> bool:
         """Whether a program can be loaded for the iterator over tasks."""
-        if (task := KernelTypes(self.kernel, self.cache).function("bpf_iter_task")) is None:
+        try:
+            program = self._tied("bpf_iter_task", AttachType.TRACE_ITER)
+        except BpfError as error:
+            if error.errno == errno.EPERM:
+                raise
             return False
+        if program:
+            program.close()
+        return program is not None
+
+    def _tied(self, function: str, attach: AttachType) -> Fd | None:
+        """A program tied to a function of the kernel; None without that. Raises BpfError."""
+        if (number := KernelTypes(self.kernel, self.cache).function(function)) is None:
+            return None
         code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
         attr = ProgLoad(
             prog_type=ProgramType.TRACING, insns=address(code), insn_cnt=2, license=address(name),
-            expected_attach_type=AttachType.TRACE_ITER, attach_btf_id=task,
+            expected_attach_type=attach, attach_btf_id=number,
         )  # fmt: skip
-        return self._accepts(attr)
+        return Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr))
 
     def _iter_num(self) -> bool:
         """Whether programs may call the iterator over numbers, by its number in the BTF."""
@@ -224,18 +236,12 @@ class Features:
 
     def _fentry(self) -> bool:
         """Whether a program can be attached to a function that is there for trying."""
-        if (function := KernelTypes(self.kernel, self.cache).function("bpf_fentry_test1")) is None:
-            return False
-        code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
-        attr = ProgLoad(
-            prog_type=ProgramType.TRACING, insns=address(code), insn_cnt=2, license=address(name),
-            expected_attach_type=AttachType.TRACE_FENTRY, attach_btf_id=function,
-        )  # fmt: skip
+        how = AttachType.TRACE_FENTRY
         try:
-            with Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr)) as program:
-                link = TracingLinkCreate(
-                    prog_fd=program.fileno(), attach_type=AttachType.TRACE_FENTRY
-                )
+            if (program := self._tied("bpf_fentry_test1", how)) is None:
+                return False
+            with program:
+                link = TracingLinkCreate(prog_fd=program.fileno(), attach_type=how)
                 Fd(self.kernel.bpf(Cmd.LINK_CREATE, link)).close()
         except BpfError:
             return False
