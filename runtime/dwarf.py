@@ -23,6 +23,7 @@ from elftools.elf.elffile import ELFFile
 from bpfscript.target import FunctionType, MachineError
 from bpfscript.types import Field, Struct, Type, align_up
 
+from .archives import SIGN
 from .debug_files import debug_files
 from .dwarf_entries import attribute, name_of
 from .dwarf_lines import line_address
@@ -65,7 +66,8 @@ def debug_info(path: str, directories: Sequence[str], opened: str = "") -> Dwarf
     """
     with elf_file(opened or path) as image:
         has = any(s.name in (b".debug_info", b".zdebug_info") for s in image.sections)
-        places = [opened or path] if has else list(debug_files(image, path, directories))
+        own = [opened or path] if has and SIGN not in path else []  # those of archives are not read
+        places = own or list(debug_files(image, path, directories))
     for place in places:
         try:
             with open(place, "rb") as file:

@@ -8,17 +8,20 @@ from contextlib import contextmanager
 
 from bpfscript.target import MachineError, UserSymbol
 
+from .archives import place
 from .elf_image import DYNSYM, OBJECTS, SYMTAB, ElfImage, image_of, open_regular
 
 
 @contextmanager
 def elf_file(path: str) -> Iterator[ElfImage]:
-    """The headers of a file. Raises MachineError for what is not ELF, or not whole."""
-    fd = open_regular(path)
-    if fd is None:
+    """The headers of a file, or of a member of an archive. Raises MachineError for what is not ELF,
+    or not whole."""
+    at = place(path)
+    fd = open_regular(at.path) if at else None
+    if at is None or fd is None:
         raise MachineError(f"{path} cannot be read")
     try:
-        image = image_of(fd)
+        image = image_of(fd, at.offset, at.size)
         if image is None:
             raise MachineError(f"{path} is no ELF file")
         if not image.whole:

@@ -189,12 +189,16 @@ def open_regular(path: str) -> int | None:
     return None
 
 
-def image_of(fd: int) -> ElfImage | None:
-    """The ELF file behind a descriptor, which must outlive what is returned."""
-    end = os.fstat(fd).st_size
+def image_of(fd: int, start: int = 0, length: int = -1) -> ElfImage | None:
+    """The ELF file behind a descriptor, which must outlive what is returned.
+
+    start, length: where in it the file lies; -1: all that follows.
+    """
+    end = os.fstat(fd).st_size - start
+    end = end if length < 0 else min(end, length)
 
     def read(offset: int, size: int) -> bytes:
-        return os.pread(fd, min(size, end - offset), offset) if offset < end else b""
+        return os.pread(fd, min(size, end - offset), start + offset) if offset < end else b""
 
     try:
         return ElfImage(read)

@@ -17,6 +17,7 @@ from bpfscript.manifest import Attach, ProbeInfo
 from bpfscript.plain import dataclass
 from bpfscript.target import MachineError
 
+from .archives import SIGN
 from .errors import AttachError, BpfError
 from .fd import Fd
 from .sys import (
@@ -136,10 +137,11 @@ class Attacher:
         return links
 
     def _uprobe_multi(self, program: Fd, places: Sequence[Attach]) -> Link:
-        path = buffer_of(os.fsencode(places[0].target) + b"\0")
-        offsets = _array([p.offset for p in places])
+        file, start = _file(places[0])
+        path = buffer_of(os.fsencode(file) + b"\0")
+        offsets = _array([start + p.offset for p in places])
         cookies = _array([p.cookie for p in places])
-        semaphores = _array([p.semaphore for p in places])
+        semaphores = _array([p.semaphore and start + p.semaphore for p in places])
         attr = UprobeMultiCreate(
             prog_fd=program.fileno(), attach_type=AttachType.UPROBE_MULTI, path=address(path),
             offsets=ctypes.addressof(offsets), cookies=ctypes.addressof(cookies), cnt=len(places),
@@ -177,7 +179,8 @@ class Attacher:
     def _slow(self, program: Fd, place: Attach) -> Link:
         """Where the program belongs to the place, not to the perf event: it runs on every CPU."""
         pid, cpu = -1, 0
-        name = buffer_of(os.fsencode(place.target) + b"\0")
+        file, start = _file(place) if place.kind in _UPROBES else (place.target, 0)
+        name = buffer_of(os.fsencode(file) + b"\0")
         if place.kind == "tracepoint":
             attr = PerfEventAttr(type=PerfType.TRACEPOINT, config=_tracepoint_id(place.target))
             attr.sample_period = 1
@@ -186,8 +189,9 @@ class Attacher:
             pmu = "uprobe" if place.kind in _UPROBES else "kprobe"
             attr = PerfEventAttr(type=_pmu(pmu, "type"))
             attr.config = at_return << _pmu(pmu, "format/retprobe")
-            attr.config |= place.semaphore << 32  # format/ref_ctr_offset
-            attr.config1, attr.config2 = address(name), place.offset
+            if place.semaphore:
+                attr.config |= start + place.semaphore << 32  # format/ref_ctr_offset
+            attr.config1, attr.config2 = address(name), start + place.offset
             if pmu == "uprobe" and self.pid:
                 pid, cpu = self.pid, -1
         link, event = self._perf_link(program, place, attr, pid, cpu)
@@ -299,6 +303,18 @@ def _close_behind(ours_gone: int, numbers: list[int]) -> None:
             os.read(ours_gone, 1)  # the end of file: the parent holds the events no more
     finally:
         os._exit(0)
+
+
+def _file(place: Attach) -> tuple[str, int]:
+    """The file that a place is in, and where its target starts there: archives hold members."""
+    if SIGN not in place.target:
+        return place.target, 0
+    from .archives import place as located
+
+    at = located(place.target)
+    if at is None:
+        raise AttachError(place.name, f"{place.target} is not there, or compressed")
+    return at.path, at.offset
 
 
 def _array(values: Sequence[int]) -> ctypes.Array[ctypes.c_uint64]:

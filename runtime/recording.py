@@ -13,6 +13,7 @@ from zlib import crc32
 
 from bpfscript.target import MachineError
 
+from .archives import SIGN
 from .cache import identity, kernel_identity
 
 Asked = dict[tuple[str, str, tuple[str, ...]], str | None]
@@ -94,7 +95,7 @@ def _witness(question: str, arguments: tuple[str, ...], ask: Callable[[], object
         return ""
     if question in _OF_FILES:
         try:
-            return identity(arguments[0])
+            return identity(arguments[0].partition(SIGN)[0])
         except OSError as error:
             return str(error.errno)
     return _sum(ask()) if question in _ASKED_AGAIN else None

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from glob import glob
 
+from .archives import SIGN, place
 from .elf_image import MAGIC
 
 LIBRARY_DIRECTORIES = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
@@ -20,7 +21,8 @@ def user_files(name: str, environment: Mapping[str, str]) -> list[str]:
     """Paths of the files that `name` stands for, the best first.
 
     `*` is every file that is mapped to be run; `/proc/PID/maps` are those of one process,
-    `/proc/PID/exe` is its program as seen from here, whatever its root directory is.
+    `/proc/PID/exe` is its program as seen from here, whatever its root directory is;
+    `archive!/member` is in a ZIP file.
     """
     if name == "*":
         maps = (f"/proc/{entry}/maps" for entry in os.listdir("/proc") if entry.isdigit())
@@ -31,6 +33,9 @@ def user_files(name: str, environment: Mapping[str, str]) -> list[str]:
         return [name]
     if re.search(r"[*?\[]", name):
         return [path for path in sorted(glob(name)) if _is_elf(path)]
+    if SIGN in name:
+        at = place(name)
+        return [name] if at and _is_elf(at.path, start=at.offset) else []
     if "/" in name:
         return []
     directories = environment.get("PATH", "").split(os.pathsep)
@@ -109,10 +114,11 @@ def _in_directories(name: str) -> Iterator[tuple[str, str]]:
             yield os.path.basename(path), path
 
 
-def _is_elf(path: str, bits: int | None = None) -> bool:
+def _is_elf(path: str, bits: int | None = None, start: int = 0) -> bool:
     try:
         with open(path, "rb") as file:
-            start = file.read(5)
+            file.seek(start)
+            found = file.read(5)
     except OSError:
         return False
-    return start[:4] == MAGIC and (bits is None or start[4:5] == bytes([bits]))
+    return found[:4] == MAGIC and (bits is None or found[4:5] == bytes([bits]))
