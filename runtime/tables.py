@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from bpfscript.types import Aggregate, Bool, Int, Pointer, String, Tuple, Type
@@ -44,8 +45,11 @@ class Table:
         self._key_order = _key_order(key_type, labels)
         self._value_order = _value_order(value_type)
 
-    def columns(self, entries: Sequence[Entry], top: int = 0) -> tuple[list[str | None], list[Any]]:
-        """Labels and values, in the order of printing; only the last `top` ones unless it is 0."""
+    def columns(
+        self, entries: Sequence[Entry], top: int = 0
+    ) -> tuple[Sequence[object], Sequence[Any]]:
+        """Labels, as `str` shows them, and values, in the order of printing; only the last `top`
+        ones unless it is 0."""
         if not entries:
             return [], []
         if not isinstance(entries, Entries):
@@ -59,23 +63,30 @@ class Table:
             by = values if self._value_order is int else list(map(self._value_order, values))
             order.sort(key=by.__getitem__)
         order = order[-top:]
-        return [show(keys[i]) for i in order], [values[i] for i in order]
+        if len(order) == 1:  # of which itemgetter gives no tuple
+            return [show(keys[order[0]])], [values[order[0]]]
+        pick = itemgetter(*order)
+        labels = pick(keys)
+        return labels if show is str else list(map(show, labels)), pick(values)
 
     def _keys(self, entries: Entries) -> tuple[list[Any], list[Any], Callable[[Any], str | None]]:
         """What keys are sorted by, keys as objects, and what shows these."""
         t, block, size = self._key_type, entries.key_block, entries.shape.key
         if isinstance(t, Int) and self._labels is None and t.size == size:
             shape = self._texts.shape(t)
-            ranks = [v for (v,) in struct.iter_unpack("<" + integer_code(size, True), block)]
+            plain = memoryview(block).cast("B")
+            ranks = plain.cast(integer_code(size, True)).tolist()
             if t.signed:
                 return ranks, ranks, shape.show
-            return ranks, [v for (v,) in struct.iter_unpack("<" + shape.code, block)], shape.show
+            return ranks, plain.cast(shape.code).tolist(), shape.show
         keys = [key for (key,) in struct.iter_unpack(f"{size}s", block)]
         return list(map(self._key_order, keys)), keys, self._key
 
     def rows(self, entries: Sequence[Entry], top: int = 0) -> list[Row]:
         """The same as rows."""
-        return list(map(Row, *self.columns(entries, top)))
+        labels, values = self.columns(entries, top)
+        texts = map(str, labels) if self.keyed else (None for _ in labels)
+        return list(map(Row, texts, values))
 
     def _entry_shape(self, entries: Sequence[Entry]) -> EntryShape:
         """Of entries that were put together one by one."""

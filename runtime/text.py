@@ -97,8 +97,9 @@ class TextPrinter(Printer):
             line = f"{name}[%s]: %s\n" if table.keyed else f"{name}%.0s: %s\n"
             for start in range(0, len(values), _TOGETHER):
                 some = slice(start, start + _TOGETHER)
-                pairs = list(zip(labels[some], map(show, values[some]), strict=True))
-                self.sink.write(line * len(pairs) % tuple(chain.from_iterable(pairs)))
+                shown = values[some] if show is str else list(map(show, values[some]))
+                pairs = chain.from_iterable(zip(labels[some], shown, strict=True))
+                self.sink.write(line * len(shown) % tuple(pairs))
 
 
 def _label(name: str, row: Row) -> str:
