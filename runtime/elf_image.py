@@ -134,6 +134,11 @@ class ElfImage:
         """Functions defined here, of the tables of type `table`, unordered."""
         return self.symbols(table, FUNCTIONS)
 
+    def count(self, table: int) -> int:
+        """How many symbols the tables of type `table` have."""
+        size = 24 if self.wide else 16  # bytes of one
+        return sum(section.size // size for section in self.sections if section.type == table)
+
     def names(self, table: int) -> list[Names]:
         """The same, their names unread, for each such table."""
         found = []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from operator import itemgetter
 
 from .debug_files import debug_functions
@@ -30,19 +29,13 @@ class FunctionTable:
             for address, size, binding, name in table.rows
         ]
         rows.sort(key=itemgetter(0))
-        addresses = [row[0] for row in rows]
-        if len(set(addresses)) < len(rows):
-            rows = list(self._best(rows))
-            addresses = [row[0] for row in rows]
-        self._functions, self._addresses = rows, addresses
+        self._functions, self._addresses = rows, [row[0] for row in rows]
 
-    def _best(self, rows: list[_Row]) -> Iterator[_Row]:
-        """One function of each address."""
-        for _, same in groupby(rows, itemgetter(0)):
-            several = list(same)
-            if len(several) > 1:
-                several = [row for row in several if self._name(row)] or several
-            yield max(several, key=_rank)
+    def _best(self, several: list[_Row]) -> _Row:
+        """The one of those with one address whose name is shown."""
+        if len(several) > 1:
+            several = [row for row in several if self._name(row)] or several
+        return max(several, key=_rank)
 
     def _name(self, row: _Row) -> bytes:
         return self._names[row[4]](row[3])
@@ -50,13 +43,19 @@ class FunctionTable:
     def find(self, address: int) -> tuple[str, int] | None:
         """(name, offset) of the function that an address is in. A function without a size reaches
         up to the next one."""
-        nearest = bisect_right(self._addresses, address) - 1
-        for index in range(nearest, max(nearest - _BACK, -1), -1):
-            start, size, *_ = row = self._functions[index]
-            if address < start + size or (not size and index == nearest):
+        nearest = stop = bisect_right(self._addresses, address)
+        for _ in range(_BACK):
+            if not stop:
+                break
+            start = self._addresses[stop - 1]
+            first = bisect_left(self._addresses, start, 0, stop)
+            row = self._best(self._functions[first:stop])
+            size = row[1]
+            if address < start + size or (not size and stop == nearest):
                 plain = self._name(row).partition(b"@")[0]  # the rest is the symbol's version
                 if plain:
                     return plain.decode("utf-8", "surrogateescape"), address - start
+            stop = first
         return None
 
 
@@ -73,7 +72,10 @@ def function_table(image: ElfImage, path: str) -> FunctionTable:
         if not symbols and (packed := image.section(b".gnu_debugdata")):
             symbols = _unpacked(packed)
         found = [_named(symbols)]
-    return FunctionTable([*found, *image.names(DYNSYM)])
+    known = sum(len(table.rows) for table in found)
+    if known < image.count(DYNSYM):  # else what is dynamic is among them
+        found = [*found, *image.names(DYNSYM)]
+    return FunctionTable(found)
 
 
 def _named(symbols: list[Symbol]) -> Names:

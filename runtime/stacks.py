@@ -38,18 +38,24 @@ class Stacks:
         frame = _FRAMES[t.mode](self._symbols)
         unpack = struct.Struct(f"<{1 + t.limit}Q").unpack
         seen: dict[bytes, str] = {}
+        known: dict[tuple[int, int, bool], str] = {}
+
+        def named(user: int, address: int, caller: bool) -> str:
+            text = known.get((user, address, caller))
+            if text is None:
+                text = known[user, address, caller] = f"{frame(user, address, caller)}\n"
+            return text
 
         def show(raw: bytes) -> str:
             text = seen.get(raw)
             if text is None:
                 pid, *addresses = unpack(raw)
                 user = pid if t.kind == "user" else -1
-                lines = [
-                    frame(user, address, i > 0) for i, address in enumerate(addresses) if address
-                ]
-                text = "".join(f"{line}\n" for line in ["", *lines])
+                lines = [named(user, a, i > 0) for i, a in enumerate(addresses) if a]
+                text = "\n" + "".join(lines)
                 if len(seen) >= _REMEMBERED:
                     seen.clear()
+                    known.clear()
                 seen[raw] = text
             return text
 

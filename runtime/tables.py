@@ -74,11 +74,8 @@ class Table:
         t, block, size = self._key_type, entries.key_block, entries.shape.key
         if isinstance(t, Int) and self._labels is None and t.size == size:
             shape = self._texts.shape(t)
-            plain = memoryview(block).cast("B")
-            ranks = plain.cast(integer_code(size, True)).tolist()
-            if t.signed:
-                return ranks, ranks, shape.show
-            return ranks, plain.cast(shape.code).tolist(), shape.show
+            ranks = _integers(block, integer_code(size, True))
+            return ranks, ranks if t.signed else _integers(block, shape.code), shape.show
         keys = [key for (key,) in struct.iter_unpack(f"{size}s", block)]
         return list(map(self._key_order, keys)), keys, self._key
 
@@ -124,6 +121,11 @@ class Table:
         if isinstance(t, Tuple):
             return lambda key: shape.show(unpack(key)[0])[1:-1]
         return lambda key: shape.show(unpack(key)[0])
+
+
+def _integers(block: bytes | bytearray, code: Any) -> list[int]:
+    found: list[int] = memoryview(block).cast("B").cast(code).tolist()
+    return found
 
 
 def sorter(
