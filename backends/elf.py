@@ -30,8 +30,9 @@ from bpfscript.manifest import Artifact, CodeFunction, Internal, Relocation
 from bpfscript.plain import replace
 
 OWN = ".bpfscript"
-_FORMAT = 1  # of what stands there; another one cannot be read
+FORMAT = 2  # of what stands there; another one cannot be read
 _TEXT = ".text"
+_KINDS = ("map", "map_value", "call", "callback")  # of relocations against what an object has
 _EXT_HEADER = struct.Struct("<HBBIIIIIII")
 
 
@@ -43,7 +44,7 @@ def write(artifact: Artifact) -> bytes:
     _add_plain(file, "license", artifact.manifest.settings.license.encode() + b"\0", WRITE | ALLOC)
     _add_plain(file, ".BTF", artifact.btf, align=4)
     _add_plain(file, ".BTF.ext", _ext(artifact, places), align=4)
-    head = f"bpfscript {_FORMAT} {VERSION}\n".encode()
+    head = f"bpfscript {FORMAT} {VERSION}\n".encode()
     _add_plain(file, OWN, head + codec.dumps(_without_bodies(artifact)))
     _relocate(file, artifact, places)
     return object_file.write(file)
@@ -52,7 +53,13 @@ def write(artifact: Artifact) -> bytes:
 def read(data: bytes) -> Artifact:
     """The artifact of an object that `write` made. Raises ObjectError for any other bytes."""
     file = object_file.read(data)
-    artifact = codec.loads(Artifact, _own(file)[1])
+    by, text = _own(file)
+    try:
+        artifact = codec.loads(Artifact, text)
+    except ObjectError as error:
+        if by == f"bpfscript {VERSION}":
+            raise
+        raise ObjectError(f"{error}; it was written by {by}", "compile the script again") from None
     code = {s.name: _body(file, s) for s in file.symbols if s.type == object_file.FUNC}
     try:
         names = symbols(artifact)
@@ -82,9 +89,9 @@ def _own(file: ObjectFile) -> tuple[str, bytes]:
     number, _, version = words.partition(" ")
     if name != "bpfscript" or not number.isdecimal() or not version.isprintable():
         raise ObjectError(f"damaged object file: {OWN} does not say what it is")
-    if int(number[:9]) != _FORMAT:
+    if int(number[:9]) != FORMAT:
         raise ObjectError(
-            f"the object has format {number[:9]}, and this bpfscript reads format {_FORMAT}",
+            f"the object has format {number[:9]}, and this bpfscript reads format {FORMAT}",
             f"run it with bpfscript {version}, or compile the script again",
         )
     return f"bpfscript {version}", rest
@@ -104,12 +111,20 @@ def _check(artifact: Artifact) -> None:
     for program in artifact.programs:
         if not program.functions or not set(program.functions) <= artifact.functions.keys():
             raise ObjectError(f"damaged object file: {program.name} lacks functions")
+        reached = {
+            r.name
+            for name in program.functions
+            for r in artifact.functions[name].relocations
+            if r.kind in ("call", "callback")
+        }
+        if not reached <= {*program.functions}:
+            raise ObjectError(f"damaged object file: {program.name} lacks functions")
     for function in artifact.functions.values():
         slots = range(len(function.code) // SLOT)
         for r in function.relocations:
             known = maps if r.kind.startswith("map") else artifact.functions.keys()
             last = r.instruction + (r.kind not in ("call", "kfunc"))
-            there = r.name in known or _extern(r)
+            there = (r.name in known and r.kind in _KINDS) or _extern(r)
             if r.instruction not in slots or last not in slots or not there:
                 raise ObjectError(f"damaged object file: no {r.kind} {r.name}")
         if any(c.instruction not in slots for c in function.core):

@@ -161,8 +161,13 @@ def _union_reader(expected: object, choices: tuple[Any, ...]) -> Reader:
     return read
 
 
+def hints_of(cls: Any) -> dict[str, Any]:
+    """Types of a class's fields, the words that its module does not load among them."""
+    return get_type_hints(cls, localns={"Literal": Literal, **vars(words)})
+
+
 def _dataclass_reader(expected: Any) -> Reader:
-    hints = get_type_hints(expected, localns={"Literal": Literal, **vars(words)})
+    hints = hints_of(expected)
     needed = {f.name for f in fields(expected) if _default(f) is MISSING}
     known = {f.name for f in fields(expected)}
 

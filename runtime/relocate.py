@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from functools import cached_property
 
+from bpfscript.codec import ObjectError
 from bpfscript.manifest import Artifact, CodeFunction, CoreRelocation
 
 from .errors import FeatureMissing, MissingType
@@ -87,10 +88,17 @@ def renew_enums(artifact: Artifact, cache: Cache) -> None:
 
 
 def patch(code: bytearray, at: int, value: int) -> None:
-    """Put a number into the instruction at a byte: its offset, its immediate, or both halves."""
+    """Put a number into the instruction at a byte: its offset, its immediate, or both halves.
+
+    Raises ObjectError where it does not fit.
+    """
     opcode = code[at]
     low = (value & 0xFFFFFFFF).to_bytes(4, "little")
+    if opcode == _LD_IMM64 and at + 2 * _SLOT > len(code):
+        raise ObjectError("damaged object file: half an instruction")
     if opcode & 7 in (_LDX, _ST, _STX):
+        if value >= 1 << 15:
+            raise ObjectError(f"a member lies {value} bytes into its struct, too far for a load")
         struct.pack_into("<h", code, at + 2, value)
     else:
         code[at + 4 : at + 8] = low

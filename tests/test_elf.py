@@ -143,7 +143,7 @@ def test_kernel_functions_are_found_by_name_again() -> None:
     assert named == [("kfunc", "bpf_iter_num_new"), ("kfunc", "bpf_iter_num_destroy")]
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.data())
 def test_damage_is_an_error(artifact: Artifact, data: st.DataObject) -> None:
     whole = elf.write(artifact)

@@ -9,17 +9,23 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_core_relocations import SCRIPT as ASKS
+from test_core_relocations import kernel
 
 import bpfscript
 from bpfscript import inspection
 from bpfscript.backends import elf
+from bpfscript.btf import BtfError
 from bpfscript.codec import ObjectError
-from bpfscript.target import RecordedTarget
+from bpfscript.runtime.cache import Cache
+from bpfscript.runtime.programs import link
+from bpfscript.runtime.relocate import Relocator
+from bpfscript.target import FEATURES, RecordedTarget
 
 SCRIPT = (
     'begin { @x[1] = count(); printf("hello %d\\n", 7); }\nself:signal:SIGUSR1 { @y = hist(3); }\n'
 )
-MUTATIONS = 300
+MUTATIONS = 150
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +66,12 @@ def test_inspect_shows_what_there_is(data: bytes, tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(data: bytes) -> None:
-    other = data.replace(b"bpfscript 1 0.1.0\n", b"bpfscript 2 9.9.9\n")
+    other = data.replace(b"bpfscript 2 0.1.0\n", b"bpfscript 3 9.9.9\n")
     assert other != data
-    with pytest.raises(ObjectError, match="format 2") as refused:
+    with pytest.raises(ObjectError, match="format 3") as refused:
         elf.read(other)
     assert "9.9.9" in str(refused.value.hint)
-    same = data.replace(b"bpfscript 1 0.1.0\n", b"bpfscript 1 0.9.9\n")
+    same = data.replace(b"bpfscript 2 0.1.0\n", b"bpfscript 2 0.9.9\n")
     assert elf.read(same) == elf.read(data)
 
 
@@ -81,8 +87,12 @@ def test_what_is_no_object_is_told(tmp_path: Path) -> None:
 
 def test_damaged_objects_are_typed_errors(data: bytes) -> None:
     chance = random.Random(8)
+    target = RecordedTarget(btf=kernel(0), features=frozenset(FEATURES))
+    asks = elf.write(bpfscript.compile(ASKS, target=target, name="s.bt"))
+    others = asks.replace(b".bpfscript\0", b".somebodys\0")
     for _ in range(MUTATIONS):
-        mutate(data, chance)
+        for whole in (data, asks, others):
+            mutate(whole, chance)
 
 
 def mutate(data: bytes, chance: random.Random) -> None:
@@ -100,7 +110,14 @@ def mutate(data: bytes, chance: random.Random) -> None:
                 del broken[at : at + chance.randrange(1, 64)]
     try:
         inspection.report(bytes(broken), RecordedTarget())
-    except ObjectError:
+        artifact = elf.read(bytes(broken))
+        relocator = Relocator(artifact, Cache(None))
+        relocator.__dict__["_kernel"] = kernel(16)
+        maps = {m.name: 3 for m in artifact.manifest.maps}
+        for program in artifact.programs:
+            functions = [artifact.functions[name] for name in program.functions]
+            link(functions, maps, lambda name: 1, relocator.relocate)
+    except (ObjectError, BtfError):
         return
 
 
