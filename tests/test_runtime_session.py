@@ -1,210 +1,56 @@
-"""Sessions in the real kernel and in a fake one. The programs are assembled here, by hand."""
+"""Sessions in the real kernel: what they do and in which order."""
 
 from __future__ import annotations
 
-import ctypes
-import errno
 import os
-import re
 import signal
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from session_support import (
+    BEGIN,
+    CLEAR,
+    END,
+    EXIT,
+    PRINT_MAP,
+    PRINTF,
+    R0,
+    R1,
+    R2,
+    R3,
+    R10,
+    RING,
+    SIGUSR1,
+    SYSTEM,
+    TICK,
+    ZERO,
+    Assembler,
+    Notes,
+    artifact,
+    key,
+    run,
+)
 
 from bpfscript.manifest import (
-    Artifact,
     Attach,
-    CodeFunction,
-    Event,
     Internal,
     Line,
-    Manifest,
     MapDef,
     MapType,
-    ProbeInfo,
-    Program,
-    ProgramType,
-    Relocation,
     Settings,
 )
-from bpfscript.runtime.entries import Entry
-from bpfscript.runtime.errors import AttachError, BpfError, KernelError, VerifierRefused
+from bpfscript.runtime.errors import AttachError, KernelError, VerifierRefused
 from bpfscript.runtime.features import Features
 from bpfscript.runtime.process import Child
-from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.session import Session
-from bpfscript.runtime.sys import Cmd, Kernel, MapCreate, PerfEventAttr, ProgLoad
-from bpfscript.target import FEATURES, MachineError
-from bpfscript.types import INT64, UINT64
-
-R0, R1, R2, R3, R4, R10 = 0, 1, 2, 3, 4, 10
-
-
-class Assembler:
-    """A few instructions, enough for the programs below."""
-
-    def __init__(self) -> None:
-        self.code = b""
-        self.relocations: list[Relocation] = []
-
-    def emit(self, op: int, dst: int = 0, src: int = 0, offset: int = 0, imm: int = 0) -> Assembler:
-        self.code += struct.pack("<BBhi", op, src << 4 | dst, offset, imm)
-        return self
-
-    def move(self, dst: int, imm: int) -> Assembler:
-        return self.emit(0xB7, dst, imm=imm)
-
-    def copy(self, dst: int, src: int, plus: int = 0) -> Assembler:
-        self.emit(0xBF, dst, src)
-        return self.emit(0x07, dst, imm=plus) if plus else self
-
-    def store(self, offset: int, imm: int) -> Assembler:
-        return self.emit(0x7A, R10, offset=offset, imm=imm)  # *(u64 *)(r10 + offset) = imm
-
-    def address(self, dst: int, name: str, kind: str = "map", addend: int = 0) -> Assembler:
-        self.relocations.append(Relocation(len(self.code) // 8, kind, name, addend))
-        return self.emit(0x18, dst).emit(0)
-
-    def call(self, helper: int) -> Assembler:
-        return self.emit(0x85, imm=helper)
-
-    def send(self, *words: int) -> Assembler:
-        """Put a record of uint64s into the ring."""
-        for i, word in enumerate(words):
-            self.store(-8 * (len(words) - i), word)
-        self.address(R1, Internal.EVENTS).copy(R2, R10, -8 * len(words))
-        return self.move(R3, 8 * len(words)).move(R4, 0).call(130)  # ringbuf_output
-
-    def add(self, name: str, addend: int = 0) -> Assembler:
-        """Add 1 to a uint64 in a map's first value."""
-        return self.address(R1, name, "map_value", addend).move(R2, 1).emit(0xDB, R1, R2)
-
-    def set(self, name: str, key: int, value: int) -> Assembler:
-        """Update an element with uint64 key and value."""
-        self.store(-8, key).store(-16, value).address(R1, name)
-        self.copy(R2, R10, -8).copy(R3, R10, -16)
-        return self.move(R4, 0).call(2)  # map_update_elem
-
-    def function(self, name: str) -> CodeFunction:
-        self.move(R0, 0).emit(0x95)
-        return CodeFunction(name, self.code, tuple(self.relocations))
-
-
-RING = MapDef(Internal.EVENTS, MapType.RINGBUF, None, None, 0, 0, 0)
-COUNT = MapDef("@n", MapType.ARRAY, None, UINT64, 4, 8, 1)
-HASH = MapDef("@h", MapType.HASH, UINT64, UINT64, 8, 8, 64)
-TALK = [
-    Event("exit", (INT64,), (8,), 16),
-    Event("printf", (INT64,), (8,), 16, "%d\n"),
-    Event("print_map", map="@h", top=3),
-    Event("clear", map="@h"),
-    Event("zero", map="@h"),
-    Event("system", text="true"),
-]
-EXIT, PRINTF, PRINT_MAP, CLEAR, ZERO, SYSTEM = range(6)
-
-BEGIN, END = Attach("begin", "begin"), Attach("end", "end")
-SIGUSR1 = Attach("self", "self:signal:SIGUSR1", "SIGUSR1")
-TICK = Attach("interval", "interval:ms:5", period=5_000_000)
-GETPID = Attach("tracepoint", "tracepoint:syscalls:sys_enter_getppid", "syscalls:sys_enter_getppid")
-TYPES = {
-    "tracepoint": ProgramType.TRACEPOINT,
-    "interval": ProgramType.PERF_EVENT,
-    "profile": ProgramType.PERF_EVENT,
-    "software": ProgramType.PERF_EVENT,
-    "hardware": ProgramType.PERF_EVENT,
-    "uprobe": ProgramType.KPROBE,
-    "uretprobe": ProgramType.KPROBE,
-    "kprobe": ProgramType.KPROBE,
-}
-
-
-def artifact(
-    *probes: tuple[Attach | list[Attach], Assembler],
-    maps: list[MapDef] | None = None,
-    settings: Settings | None = None,
-) -> Artifact:
-    programs, functions, infos = [], {}, []
-    for number, (places, code) in enumerate(probes):
-        places = places if isinstance(places, list) else [places]
-        name = f"p{number}"
-        kind = TYPES.get(places[0].kind, ProgramType.RAW_TRACEPOINT)
-        programs.append(Program(name, kind, "", (name,)))
-        functions[name] = code.function(name)
-        infos.append(ProbeInfo(name, tuple(places), tuple(p.name for p in places)))
-    manifest = Manifest(infos, [RING, COUNT, HASH] if maps is None else maps, TALK)
-    manifest.settings = settings or Settings(perf_rb_pages=4)
-    return Artifact(programs, functions, manifest)
-
-
-class Notes:
-    """A printer that takes notes."""
-
-    def __init__(self) -> None:
-        self.lines: list[object] = []
-
-    def attached(self, count: int) -> None:
-        self.lines.append(("attached", count))
-
-    def pinned(self, path: str) -> None:
-        self.lines.append(("pinned", path))
-
-    def event(self, event: Event, data: memoryview) -> None:
-        self.lines.append(int.from_bytes(data[8:16], "little"))
-
-    def run(self, event: Event, run: Run) -> None:
-        for data in run.records():
-            self.event(event, data)
-
-    def shown(self, text: memoryview) -> None:
-        self.lines.append(bytes(text))
-
-    def map(
-        self, definition: MapDef, entries: Sequence[Entry], top: int = 0, divisor: int = 1
-    ) -> None:
-        numbers = {k.hex(): [int.from_bytes(v[:8], "little") for v in vs] for k, vs in entries}
-        self.lines.append((definition.name, numbers))
-
-    def element(self, definition: MapDef, values: list[bytes] | None) -> None:
-        self.lines.append((definition.name, values))
-
-    def lost(self, count: int) -> None:
-        self.lines.append(("lost", count))
-
-    def end(self) -> None:
-        self.lines.append("end")
-
-    def finish(self, total_lost: int) -> None:
-        self.lines.append(("finish", total_lost))
-
-    def flush(self) -> None:
-        pass
-
-    @property
-    def numbers(self) -> list[int]:
-        return [line for line in self.lines if isinstance(line, int)]
-
-
-def run(made: Artifact, **options: object) -> tuple[int, Notes]:
-    notes = Notes()
-    with Session(made, notes, **options) as session:  # type: ignore[arg-type]
-        session.load()
-        session.attach()
-        return session.run(), notes
-
-
-def key(number: int) -> str:
-    return struct.pack("<Q", number).hex()
-
-
-# what the kernel does
+from bpfscript.target import FEATURES
+from bpfscript.types import UINT64
 
 
 @pytest.mark.kernel
@@ -492,43 +338,6 @@ def test_lost_events_are_reported() -> None:
     assert notes.lines[-3:] == [("lost", 3), "end", ("finish", 3)]
 
 
-KILLED = """
-import sys; sys.path.insert(0, {folder!r})
-import test_runtime_session as t
-made = t.artifact((t.TICK, t.Assembler().send(t.PRINTF, 1)), (t.GETPID, t.Assembler().add("@n")))
-class P(t.Notes):
-    def event(self, event, data): print("tick", flush=True)
-t.run.__globals__["Notes"] = P
-t.run(made)
-"""
-
-
-def links_of(pid: int | str) -> set[int]:
-    """The ids of the BPF links that a process holds."""
-    infos = [path.read_text() for path in Path(f"/proc/{pid}/fdinfo").iterdir() if path.exists()]
-    return {int(found) for info in infos for found in re.findall(r"^link_id:\s*(\d+)", info, re.M)}
-
-
-def exists(link: int) -> bool:
-    """Whether there is still a link of this id (BPF_LINK_GET_NEXT_ID)."""
-    attr = (ctypes.c_uint32 * 3)(link - 1)
-    return ctypes.CDLL(None).syscall(321, 31, attr, 12) == 0 and attr[1] == link
-
-
-@pytest.mark.kernel
-def test_kill_leaves_nothing_attached() -> None:
-    script = KILLED.format(folder=str(Path(__file__).parent))
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
-        assert process.stdout and process.stdout.readline() == b"tick\n"
-        during = links_of(process.pid)
-        process.kill()
-    assert len(during) >= 2
-    deadline = time.monotonic() + 5
-    while any(map(exists, during)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(map(exists, during))
-
-
 @pytest.mark.kernel
 def test_features_are_known_and_consistent() -> None:
     features = Features()
@@ -542,117 +351,3 @@ def test_features_are_known_and_consistent() -> None:
 
 
 # what it may refuse
-
-
-class Refusing(Kernel):
-    """A kernel that fails from the n-th call of one kind on; the others go to the real one."""
-
-    def __init__(self, cmd: Cmd | str, number: int, after: int = 0) -> None:
-        self.cmd, self.number, self.after = cmd, number, after
-
-    def _judge(self, cmd: Cmd | str, name: str) -> None:
-        if cmd == self.cmd:
-            self.after -= 1
-            if self.after < 0:
-                raise BpfError(name, self.number)
-
-    def bpf(self, cmd: Cmd, attr: ctypes.Structure, what: str = "") -> int:
-        self._judge(cmd, f"BPF_{cmd.name}")
-        return super().bpf(cmd, attr, what)
-
-    def perf_event_open(self, attr: PerfEventAttr, pid: int, cpu: int) -> int:
-        self._judge("perf", "perf_event_open")
-        return super().perf_event_open(attr, pid, cpu)
-
-    def ioctl(self, fd: int, request: int, argument: int = 0) -> int:
-        self._judge("ioctl", "ioctl")
-        return super().ioctl(fd, request, argument)
-
-
-@pytest.mark.kernel
-@pytest.mark.parametrize(
-    ("cmd", "number", "after"),
-    [
-        (Cmd.MAP_CREATE, errno.ENOMEM, 1),
-        (Cmd.PROG_LOAD, errno.ENOMEM, 1),
-        (Cmd.PROG_TEST_RUN, errno.ENOMEM, 0),
-        (Cmd.LINK_CREATE, errno.ENOMEM, 0),
-        (Cmd.LINK_CREATE, errno.ENOMEM, 2),
-        ("perf", errno.EMFILE, 1),
-        ("ioctl", errno.ENOMEM, 1),
-        (Cmd.MAP_LOOKUP_BATCH, errno.ENOMEM, 0),
-    ],
-)
-def test_a_failure_half_way_closes_everything(cmd: Cmd | str, number: int, after: int) -> None:
-    made = artifact((BEGIN, Assembler().send(EXIT, 0)), (TICK, Assembler()), (GETPID, Assembler()))
-    made.manifest.probes[1].attachments += (Attach("profile", "profile:hz:9", frequency=9),)
-    before = links_of("self")
-    with pytest.raises(MachineError):
-        run(made, kernel=Refusing(cmd, number, after))
-    assert links_of("self") <= before
-
-
-@pytest.mark.kernel
-@pytest.mark.parametrize("place", [TICK, GETPID], ids=lambda place: place.kind)
-def test_without_perf_links_programs_are_set_by_ioctl(place: Attach) -> None:
-    made = artifact((place, Assembler().add("@n").send(EXIT, 6)), (TICK, Assembler()))
-    timer = threading.Timer(0.1, os.getppid)
-    timer.start()
-    assert run(made, kernel=Refusing(Cmd.LINK_CREATE, errno.EINVAL))[0] == 6
-    timer.join()
-
-
-def test_without_rights_one_line_says_so() -> None:
-    with pytest.raises(MachineError, match=r"needs root \(BPF_MAP_CREATE") as caught:
-        run(artifact((BEGIN, Assembler())), kernel=Refusing(Cmd.MAP_CREATE, errno.EPERM))
-    assert caught.value.hint and "CAP_BPF" in caught.value.hint
-
-
-class Recording(Kernel):
-    """No kernel at all: remembers what was asked and answers with descriptors of /dev/null."""
-
-    def __init__(self) -> None:
-        self.asked: list[ctypes.Structure] = []
-        self.code = b""
-
-    def bpf(self, cmd: Cmd, attr: ctypes.Structure, what: str = "") -> int:
-        self.asked.append(attr)
-        if isinstance(attr, ProgLoad):
-            self.code = ctypes.string_at(attr.insns, 8 * attr.insn_cnt)
-        return os.open("/dev/null", os.O_RDONLY)
-
-
-def test_structs_of_a_load() -> None:
-    kernel = Recording()
-    big = MapDef("@big", MapType.PERCPU_HASH, UINT64, None, 8, 4096, 4096)
-    made = artifact((BEGIN, Assembler().address(R1, "@big")), maps=[big])
-    with Session(made, Notes(), kernel=kernel, signals=False) as session:
-        session.load()
-        number = session.maps["@big"].fd.fileno()
-    first, second = kernel.asked
-    assert isinstance(first, MapCreate) and isinstance(second, ProgLoad)
-    assert (first.map_name, first.map_flags, first.max_entries) == (b"_big", 1, 4096)
-    assert (second.prog_name, second.insn_cnt, second.log_level) == (b"p0", 4, 0)
-    opcode, registers, imm = struct.unpack("<BBxxi", kernel.code[:8])
-    assert (opcode, registers, imm) == (0x18, 0x11, number)
-
-
-def test_children_that_cannot_be() -> None:
-    for command in ("no-such-program-here x", "", " x", "/etc", "/etc/passwd"):
-        with pytest.raises(MachineError, match="does not exist or is not executable"):
-            Child.start(command)
-
-
-def test_a_child_never_released_never_runs(tmp_path: Path) -> None:
-    child = Child.start(f"touch {tmp_path}/x")
-    child.close()
-    assert child.status == signal.SIGTERM and not (tmp_path / "x").exists()
-
-
-def test_a_child_that_cannot_be_executed(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"\x7fELF nonsense")
-    (tmp_path / "x").chmod(0o755)
-    child = Child.start(str(tmp_path / "x"))
-    with pytest.raises(MachineError, match="Failed to run child: Exec format error"):
-        child.release()
-    child.close()
