@@ -41,6 +41,7 @@ def check(
         lambda: filter(None, map(target.module_btf, target.modules)),
     )  # fmt: skip
     if program.c_definitions or options.include_files:
+        known.read_own()
         program = expand_c_macros(program, names or known)
     instances = resolve(program, target, options, limits, report, known)
     report.raise_errors()

@@ -32,7 +32,6 @@ class Arguments(Builtins):
         if kind in UNVISITED:
             return True
         if isinstance(argument, nodes.TypeName | nodes.Typeof):
-            self.error(argument.span, f"{node.name}() does not take a type here")
             return False
         if isinstance(argument, nodes.Positional) and node.name == "str":
             return self.parameter_text(argument)

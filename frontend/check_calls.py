@@ -30,7 +30,7 @@ from . import nodes
 from .builtins import BUILTINS, argument_number, builtin
 from .check_memory import Memory
 from .check_options import Parameters
-from .functions import AGGREGATES, FUNCTIONS, TASKS, Function, nearest
+from .functions import AGGREGATES, FUNCTIONS, MISPLACED_TYPEOF, TASKS, Function, nearest
 from .join import base_name
 
 Rule = Callable[["Calls", nodes.Call], Type | None]
@@ -46,6 +46,10 @@ PID_NAMESPACES = ("curr_ns", "init")
 class Calls(Memory, Parameters):
     def call(self, node: nodes.Call) -> Type | None:
         row = FUNCTIONS.get(node.name)
+        misplaced = [a for a in node.args if isinstance(a, nodes.TypeName | nodes.Typeof)]
+        if misplaced:
+            self.error(misplaced[0].span, MISPLACED_TYPEOF)
+            return row.result if row else None
         if row is None:
             return self._other_call(node)
         if node.name in AGGREGATES:

@@ -124,7 +124,8 @@ class Expressions(Calls):
     def condition(self, node: nodes.Expr, whole: nodes.Node) -> Type | None:
         """A condition; what is wrong with it is reported at the whole statement."""
         type = self.expression(node)
-        if type is not None and not is_condition(type):
+        literal = isinstance(self.constants.get(node), bytes)  # true unless it is empty
+        if type is not None and not is_condition(type) and not literal:
             self.error(whole.span, f"Invalid condition: {base_name(type)}")
         return type
 

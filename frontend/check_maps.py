@@ -82,7 +82,9 @@ class Maps(CheckerBase):
 
     def _key_mismatch(self, state: MapState, key: Type, span: Span) -> None:
         wrong, expected, at = key, state.key, span
-        if isinstance(state.key, Tuple) and state.key_span is not None:  # upstream blames the first
+        if (
+            isinstance(state.key, Tuple) and not isinstance(key, Tuple) and state.key_span
+        ):  # upstream blames the first
             wrong, expected, at = state.key, key, state.key_span
         self.error(
             at,
@@ -228,6 +230,8 @@ class Maps(CheckerBase):
             if node.kind not in KINDS:
                 hint = f"Valid map types: {', '.join(KINDS)}"
                 self.error(node.span, f"Invalid bpf map type: {node.kind}", hint)
+            elif not node.entries:
+                self.error(node.span, "A map needs room for one entry at least")
             elif state is None:
                 self.report.warning(node.span, f"Unused map: {name}")
             elif isinstance(state.value, Aggregate) != (KINDS[node.kind] in PER_CPU):

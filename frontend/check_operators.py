@@ -53,7 +53,7 @@ class Operators(Maps):
             folded = self._fold(node, left, right)
             if folded is not None:
                 return folded
-        if node.op in ("==", "!="):
+        elif node.op in ("==", "!="):
             same = self._literal_equal(node.left, node.right)
             if same is not None:
                 return self.literal(node, same == (node.op == "=="))
@@ -68,7 +68,7 @@ class Operators(Maps):
                 return None  # the operator itself has more to say
             self.error(node.span, str(fault))
             return None
-        if isinstance(value, bytes) and not value and a:
+        if isinstance(value, bytes) and not value and (a or not isinstance(a, bytes)):
             self.report.warning(node.span, ALWAYS_EMPTY)
         return self.literal(node, value)
 

@@ -46,7 +46,11 @@ class Parameters(Arguments):
                 "boolean literal.",
             )
             return None
-        description = self.constants.get(node.args[2]) if len(node.args) > 2 else None
+        description = self.constants.get(node.args[2]) if len(node.args) > 2 else b""
+        if not isinstance(description, bytes):
+            text = "Third argument to 'getopt' must be a string literal."
+            self.error(node.args[2].span, text)
+            return None
         known = self.options.setdefault(name, Option(default, description))
         if (type(known.default), known.default) != (type(default), default):
             self.error(

@@ -77,7 +77,6 @@ class Output(Aggregates):
     def print(self, node: nodes.Call) -> Type | None:
         what = self.argument(node, 0)
         if what is None:
-            self.error(node.span, "print() does not take a type here")
             return None
         if len(node.args) > 1 and not isinstance(what, nodes.Map):
             count = len(node.args)

@@ -92,6 +92,10 @@ class CTypes:
 
         return read_definitions(definitions, directories, files, self._others)
 
+    def read_own(self) -> None:
+        """Read the script's definitions. Raises ScriptError for wrong ones."""
+        _ = self._own
+
     def _others(self, keyword: str | None, name: str) -> Type | None:
         """A type that definitions may name and do not define."""
         if keyword is None and name in BASIC:

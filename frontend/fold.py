@@ -85,6 +85,8 @@ def _fold_strings(op: str, a: Constant, b: Constant) -> Constant:
             return a + b
         if op in ("&&", "||"):
             return (bool(a) and bool(b)) if op == "&&" else (bool(a) or bool(b))
+    if isinstance(b, bytes) and type(a) is int and a >= 0 and op == "+":
+        return b[a:]
     if isinstance(a, bytes) and type(b) is int and op == "+":
         return a[b:] if b >= 0 else a
     raise FoldError("illegal literal operation with strings")

@@ -108,7 +108,7 @@ ROWS = (
     Function("strstr", 2, 2, ("string",), None, "Where a string has another one in it."),
     Function("strncmp", 3, 3, ("any", "any", "any"), None, "Compare the beginnings of strings."),
     Function("str_concat", 2, 2, ("string",), String(1024), "Two strings in a row."),
-    Function("memcmp", 3, 3, ("any", "any", "int"), INT32, "Compare the bytes of two values."),
+    Function("memcmp", 3, 3, ("any", "any", "number"), INT32, "Compare the bytes of two values."),
     Function("strerror", 1, 1, ("int",), NAMES, "Text of an errno."),
     Function("signal_name", 1, 1, ("int",), NAMES, "Name of a signal."),
     Function("syscall_name", 1, 1, ("int",), NAMES, "Name of a system call."),
@@ -180,6 +180,12 @@ FUNCTIONS = {row.name: row for row in ROWS}
 MACROS = (
     "assert", "container_of", "has_cpid", "leader_comm", "leader_tid", "pcomm", "ppid",
 )  # fmt: skip
+
+
+MISPLACED_TYPEOF = (
+    "When used as a call argument, `typeof` builtin only valid for macro calls that are expecting "
+    "a type parameter"
+)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bpfscript.diagnostics import CompilerBug, Span
+from bpfscript.diagnostics import Span
 from bpfscript.ir.core import Value
 from bpfscript.ir.types import I1, I8, I64
 from bpfscript.types import (
@@ -384,15 +384,8 @@ def _cast(body: Body, value: Value, have: Type, want: Type, span: Span) -> Value
     if is_scalar(have) and is_scalar(want):
         return body.coerce(value, have, want)
     if is_scalar(have) and isinstance(want, Array):  # its bytes, zero-extended
-        wide = body.int_of(body.stored(value), is_signed(have), 8 * max(want.size, have.size))
-        return body.pack([(0, wide, Int(wide_bits(want, have), False))], want.size)
+        number = Int(8 * have.size, False)
+        return body.pack([(0, body.stored(value), number)], want.size)
     if is_scalar(have):
         raise unsupported(span, f"casting from {have} to {want}")
     return body.coerce(value, have, want)
-
-
-def wide_bits(want: Type, have: Type) -> int:
-    bits = 8 * max(want.size, have.size)
-    if bits not in (8, 16, 32, 64):
-        raise CompilerBug(f"an array of {want.size} bytes from {have}")
-    return bits

@@ -15,17 +15,12 @@ from bpfscript.plain import dataclass, field, replace
 
 from . import nodes, stdlib
 from .builtins import argument_number, builtin
-from .functions import FUNCTIONS
+from .functions import FUNCTIONS, MISPLACED_TYPEOF
 from .lexer import BUILTINS as RESERVED
 from .overloads import Kind, definitions, matching, no_match
 
 MAX_DEPTH = 120  # of the tree with macros in place: expansion and what follows it recurse
 MAX_COPIES = 20_000  # bodies and arguments put in place in one script
-
-MISPLACED_TYPEOF = (
-    "When used as a call argument, `typeof` builtin only valid for macro calls that are expecting "
-    "a type parameter"
-)
 
 
 def expand(program: nodes.Program, report: Reporter) -> nodes.Program:

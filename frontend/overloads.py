@@ -23,12 +23,23 @@ def definitions(program: nodes.Program, report: Reporter) -> dict[str, list[node
         if not isinstance(macro, nodes.Macro):
             continue
         overloads = macros.setdefault(macro.name, [])
+        _check_parameters(macro, report)
         other = matching(overloads, list(map(_wanted, macro.parameters)))
         if other is not None:
             original = (_heading(other), "This is the original definition.")
             report.error(_heading(macro), f"Redefinition of macro: {macro.name}", None, original)
         overloads.append(macro)
     return macros
+
+
+def _check_parameters(macro: nodes.Macro, report: Reporter) -> None:
+    words = {nodes.Variable: "Variable", nodes.Map: "Map", nodes.Identifier: "Ident"}
+    seen: set[str] = set()
+    for parameter in macro.parameters:
+        if parameter.name in seen:
+            text = f"{words[type(parameter)]} for macro argument has already been used"
+            report.error(parameter.span, f"{text}: {parameter.name}")
+        seen.add(parameter.name)
 
 
 def matching(overloads: list[nodes.Macro], kinds: Sequence[Kind]) -> nodes.Macro | None:

@@ -231,3 +231,26 @@ def test_signed_division(division: str, warned: int) -> None:
     """Operands that have to be converted, and not to an unsigned type."""
     found = warnings(f"begin {{ @i = 0; @ = {division}; }}")
     assert len([w for w in found if "signed operands" in w]) == warned
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [
+        ('begin { print("a" == 1); }', "15: Type mismatch for '==': comparing string[2] with int8"),
+        ('begin { print(memcmp("a", "b", nsecs)); }', "15: memcmp() expects a int literal"),
+        ("begin { @a[1] = 1; delete(@a, typeof(1)); }", "31: When used as a call argument"),
+        ("begin { @x[1, 2] = 1; @x[1, comm] = 2; }", "23: Argument mismatch for @x"),
+        ("macro m(a, a) { a } begin { }", "12: Ident for macro argument has already been used: a"),
+        ("let @a = hash(0); begin { @a[1] = 1; }", "1: A map needs room for one entry"),
+    ],
+)
+def test_wrong_programs(script: str, found: str) -> None:
+    assert errors(script)[0].startswith(found)
+
+
+def test_literals_as_conditions() -> None:
+    checked('begin { if ("a") { } static_assert(1, "m"); assert_str(comm); print(1 + "abc"); }')
+
+
+def test_c_definitions_that_nothing_uses_are_checked() -> None:
+    assert "redefinition" in errors("struct S { int a; }; struct S { int b; }; begin { }")[0]
