@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpfscript.diagnostics import CompilerBug, Diagnostic, ScriptError
-from bpfscript.ir.core import Block, Function, Instr, Module, Value
+from bpfscript.ir.core import Attr, Block, Function, Instr, Module, Value
 from bpfscript.ir.types import I64
 
-CONTEXT = ("probe_id", "argument", "return_value", "register", "function_address", "user_mode")
+CONTEXT = (
+    "probe_id", "argument", "return_value", "register", "function_address", "user_mode",
+    "stack_trace",
+)  # fmt: skip
 _Use = tuple[str, tuple[tuple[str, object], ...]]
 
 
@@ -34,12 +37,15 @@ def _capture(functions: dict[str, Function], function: Function, block: Block, l
     offsets: dict[_Use, int] = {}
     for callback in _callbacks(functions, loop):
         frame = callback.params[-1]
-        for use in _context_uses(callback):
+        for use in list(_context_uses(callback)):
             key: _Use = (use.op, tuple(sorted(use.attrs.items())))
             if key not in offsets:
-                offsets[key] = _word(_frame(function, loop))
+                offsets[key] = _room(_frame(function, loop), _size(use))
                 _store_before(block, loop, use, offsets[key])
-            use.op, use.args, use.attrs = "load", [frame], {"off": offsets[key]}
+            if use.op == "stack_trace":
+                _point(callback, use, frame, offsets[key])
+            else:
+                use.op, use.args, use.attrs = "load", [frame], {"off": offsets[key]}
 
 
 def _callbacks(functions: dict[str, Function], loop: Instr) -> Iterator[Function]:
@@ -54,22 +60,41 @@ def _callbacks(functions: dict[str, Function], loop: Instr) -> Iterator[Function
 
 
 def _store_before(block: Block, loop: Instr, use: Instr, offset: int) -> None:
-    value = Value(I64)
+    assert use.result
+    value = Value(use.result.type)
+    op: str = "store"
+    attrs: dict[str, Attr] = {"off": offset}
+    if use.op == "stack_trace":
+        op, attrs = "copy", {"off": offset, "from": 0, "size": _size(use)}
     at = block.instrs.index(loop)
     block.instrs[at:at] = [
         Instr(use.op, [], dict(use.attrs), value, span=use.span),
-        Instr("store", [loop.args[0], value], {"off": offset}, span=use.span),
+        Instr(op, [loop.args[0], value], attrs, span=use.span),
     ]
+
+
+def _point(callback: Function, use: Instr, frame: Value, offset: int) -> None:
+    """Where in the frame it is, in place of making it."""
+    block = next(block for block in callback.blocks if use in block.instrs)
+    distance = Value(I64)
+    at = block.instrs.index(use)
+    block.instrs.insert(at, Instr("const", [], {"value": offset}, distance, span=use.span))
+    use.op, use.args, use.attrs = "ptr_add", [frame, distance], {}
+
+
+def _size(use: Instr) -> int:
+    limit = use.attrs.get("limit")
+    return 8 + 8 * limit if isinstance(limit, int) else 8  # types.Stack, or a word
 
 
 def _context_uses(callback: Function) -> Iterator[Instr]:
     for instr in callback.instructions():
         if instr.op in CONTEXT:
             yield instr
-        elif instr.op in ("stack_trace", "probe_name"):
+        elif instr.op == "probe_name":
             if instr.span is None:
                 raise CompilerBug(f"{instr.op} in a callback")
-            message = "the probe's stack and name cannot be asked for inside a loop over a map"
+            message = "the probe's name cannot be asked for inside a loop over a map"
             hint = "store it in a variable before the loop"
             raise ScriptError([Diagnostic(message, instr.span, hint=hint)])
 
@@ -82,10 +107,10 @@ def _frame(function: Function, loop: Instr) -> Instr:
     raise CompilerBug(f"{function.name}: the frame of a loop is not a slot of the same function")
 
 
-def _word(slot: Instr) -> int:
-    """Room for one more word behind a slot's memory."""
+def _room(slot: Instr, more: int) -> int:
+    """Room for some bytes more behind a slot's memory."""
     size = slot.attrs["size"]
     assert isinstance(size, int)
     offset = (size + 7) // 8 * 8
-    slot.attrs["size"] = offset + 8
+    slot.attrs["size"] = offset + more
     return offset

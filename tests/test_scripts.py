@@ -6,6 +6,7 @@ from itertools import islice
 
 import pytest
 from campaign import loading, mutants, outcome
+from tracing import trace
 
 # Loops hide bounds from the verifier: of the index of a name, of the length of a string.
 HIDDEN_INDEX = """
@@ -49,3 +50,16 @@ def test_the_context_is_not_there_in_loops() -> None:
 def test_broken_scripts_end_in_diagnostics(seed: int) -> None:
     for text in islice(mutants(seed), 500):
         assert outcome(text) in ("accepted", "refused"), text
+
+
+@pytest.mark.requires("root", "btf")
+@pytest.mark.parametrize("backend", ["native", "llvm"])
+def test_stacks_in_loops_over_maps(backend: str) -> None:
+    script = """begin {
+        @[1] = 1; @[2] = 2;
+        for ($kv : @) { for ($of : @) { @s[kstack(3)] = count(); @n = max(len(kstack)); } }
+        for ($kv : @s) { print($kv.1); }
+        print(@n > 3);
+        clear(@s); clear(@); clear(@n);
+    }"""
+    assert trace(script, "true", "--backend", backend) == "4\ntrue"
