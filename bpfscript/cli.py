@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import NoReturn
 
-OK, FAULT, BUG, INTERRUPTED = 0, 1, 70, 130
+OK, FAULT, BUG = 0, 1, 70
 MODES = {"codegen": "", "format": "fmt", "test": "test", "bench": "bench"}
 """What --mode takes: its short form, if there is one."""
 
@@ -68,14 +68,19 @@ def main(argv: list[str] | None = None) -> int:
         console.refusal(error)
         return error.status
     except (OutputClosed, BrokenPipeError):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGPIPE)
+        _die(signal.SIGPIPE)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        _die(signal.SIGINT)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         console.error(f"{name}{error.strerror or error}")
     return FAULT
+
+
+def _die(number: signal.Signals) -> None:
+    """End by a signal, so that who waits for us learns of it."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 def _bug(kind: type[BaseException], bug: BaseException, trace: TracebackType | None) -> None:

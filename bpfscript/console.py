@@ -64,7 +64,7 @@ class Console:
     def error(self, message: str, hint: str | None = None) -> None:
         self._messages.error(message)
         if hint:
-            self._messages.line(f"HINT: {hint}")
+            self._messages.line(self._messages.fit(f"HINT: {hint}"))
 
     def refusal(self, error: MachineError) -> None:
         self.error(str(error), error.hint)
@@ -78,7 +78,7 @@ class Console:
 
     def diagnostics(self, found: Iterable[Shown]) -> None:
         for diagnostic in found:
-            lines = diagnostic.render().split("\n")
+            lines = self._messages.fit(diagnostic.render()).split("\n")
             if self._colour:
                 lines = [self._painted(line, diagnostic.severity) for line in lines]
             self._messages.line("\n".join(lines))

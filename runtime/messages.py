@@ -7,6 +7,8 @@ import os
 from bpfscript.diagnostics import EXPANDED, TAB
 from bpfscript.manifest import Place
 
+from .fitting import columns, fitted
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TextIO
@@ -59,6 +61,11 @@ class Messages:
     def __init__(self, stream: TextIO, colour: bool) -> None:
         self._stream, self._colour = stream, colour
 
+    def fit(self, text: str) -> str:
+        """The text as it is, but on a terminal in lines that fit there."""
+        width = columns(self._stream)
+        return fitted(text, width) if width else text
+
     def line(self, text: str) -> None:
         self._stream.write(text + "\n")
         self._stream.flush()
@@ -71,15 +78,15 @@ class Messages:
         """show: with the script's line."""
         self._say("WARNING", _YELLOW, message, place)
         if show and place:
-            self.line(excerpt(place))
+            self.line(self.fit(excerpt(place)))
         self._origins("WARNING", _YELLOW, place)
 
     def _origins(self, severity: str, colour: str, place: Place | None) -> None:
         for origin in place.origins if place else ():
             self._say(severity, colour, EXPANDED, origin)
-            self.line(excerpt(origin))
+            self.line(self.fit(excerpt(origin)))
 
     def _say(self, severity: str, colour: str, message: str, place: Place | None) -> None:
         where = f"{location(place)}: " if place else ""
-        text = f"{where}{severity}: {message.removesuffix(chr(10))}"
+        text = self.fit(f"{where}{severity}: {message.removesuffix(chr(10))}")
         self.line(f"{colour}{text}{_RESET}" if self._colour else text)

@@ -1,0 +1,25 @@
+"""The process of the command, also as `python -m bpfscript`."""
+
+from __future__ import annotations
+
+import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """An interrupt ends the process at once and without a word, even inside libclang or LLVM.
+
+    Python's handler would wait for them. A session has its own, which lets tracing end well.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from bpfscript.cli import command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()
