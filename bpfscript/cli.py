@@ -10,7 +10,16 @@ import sys
 from bpfscript.console import Console, open_streams
 from bpfscript.diagnostics import ScriptError
 from bpfscript.identity import VERSION, program, stands_in, take_name, version_line
-from bpfscript.options import ABSENT, OPTIONS, Command, Misunderstood, UsageError, parse, usage
+from bpfscript.options import (
+    ABSENT,
+    COMMANDS,
+    OPTIONS,
+    Command,
+    Misunderstood,
+    UsageError,
+    parse,
+    usage,
+)
 from bpfscript.runtime.sink import OutputClosed
 from bpfscript.target import MachineError
 
@@ -22,9 +31,6 @@ if TYPE_CHECKING:
 OK, FAULT, BUG = 0, 1, 70
 MODES = {"codegen": "", "format": "fmt", "test": "test", "bench": "bench"}
 """What --mode takes: its short form, if there is one."""
-
-COMMANDS = {"run": "objects", "inspect": "objects", "target": "targets", "check": "targets"}
-"""First words that are no script, and the module whose business is what follows."""
 
 _MADE = ("emit", "aot", "debug", "emit-llvm", "mode", "list")
 """What can be asked for with --target, where nothing can run."""
@@ -103,9 +109,8 @@ def _main(argv: list[str], console: Console) -> int:
 
         take_name()
         console.open()
-        status: int = import_module(f"bpfscript.{COMMANDS[argv[0]]}").main(
-            argv[0], argv[1:], console
-        )
+        module = "objects" if argv[0] in ("run", "inspect") else "targets"
+        status: int = import_module(f"bpfscript.{module}").main(argv[0], argv[1:], console)
         return status
     if not argv:
         print(usage(program()), end="", file=sys.stderr)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bpfscript.options import ABSENT, OPTIONS, Option
+from bpfscript.options import ABSENT, COMMANDS, OPTIONS, Option
 
-_FILES = ("FILE", "DIR")
+_FILES = ("FILE", "DIR", "[FILE.svg]")
 _WORDS = {
     "f": ("text", "json"),
     "B": ("line", "full", "none"),
@@ -60,7 +60,8 @@ _{program}() {{
   case "$before" in
 {body}
     *) if [[ $word == -* ]]; then COMPREPLY=($(compgen -W "{every}" -- "$word"))
-       else COMPREPLY=($(compgen -f -- "$word")); fi;;
+       else COMPREPLY=($(compgen -f -- "$word"))
+         ((COMP_CWORD > 1)) || COMPREPLY+=($(compgen -W "{" ".join(COMMANDS)}" -- "$word")); fi;;
   esac
 }}
 complete -o filenames -F _{program} {program}
@@ -86,6 +87,8 @@ def _zsh(program: str) -> str:
 
 def _fish(program: str) -> str:
     lines = [f"# fish completion of {program}"]
+    for name, (_, does) in COMMANDS.items():
+        lines.append(f"complete -c {program} -n __fish_use_subcommand -a {name} -d '{does}'")
     for option in _offered():
         parts = [f"complete -c {program}"]
         parts += [f"-s {option.short}"] if option.short else []
@@ -113,6 +116,9 @@ def _man(program: str) -> str:
         rf".B {program}",
         r"[options] FILE | \- | \-e 'PROGRAM' [parameters] [\-\- \-\-name=value]",
     ]
+    lines.append(".SH COMMANDS")
+    for name, (takes, does) in COMMANDS.items():
+        lines += [".TP", f"\\fB{name}\\fR {safe(takes)}", does]
     for group in dict.fromkeys(option.group for option in _offered()):
         lines.append(f".SH {group.upper()}")
         for option in _offered():

@@ -80,6 +80,15 @@ OPTIONS = (
 )
 
 
+COMMANDS = {
+    "run": ("FILE.o", "trace with an object, without the compiler"),
+    "inspect": ("FILE.o", "show what an object holds"),
+    "target": ("save FILE [SYMBOL | PROGRAM | LIBRARY]...", "record this machine in a file"),
+    "check": ("FILE [--target FILE]...", "say whether and how a script would run there"),
+}
+"""First words that are no script: what they take, what they do."""
+
+
 class UsageError(Exception):
     """The command line is not understood. `help`: showing all options would help."""
 
@@ -192,9 +201,7 @@ def usage(program: str) -> str:
         f"USAGE: {program} [options] FILE [parameters]",
         f"       {program} [options] -e 'PROGRAM' [parameters]",
         f"       {program} -l [PATTERN | FILE]",
-        f"       {program} run FILE.o | inspect FILE.o",
-        f"       {program} target save FILE [SYMBOL | PROGRAM | LIBRARY]...",
-        f"       {program} check FILE [--target FILE]...",
+        *(f"       {program} {name} {takes}" for name, (takes, _) in COMMANDS.items()),
         "       - as FILE reads standard input; parameters with a name follow `--`: --name=value",
     ]
     shown = [o for o in OPTIONS if o.group != ABSENT and not o.means]

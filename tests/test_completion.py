@@ -28,6 +28,8 @@ def test_every_option_is_in_it(shell: str) -> None:
         ("-f ", {"text", "json"}),
         ("--no-w", {"--no-warnings"}),
         ("--completion ", {"bash", "zsh", "fish", "man"}),
+        ("insp", {"inspect"}),
+        ("x insp", set()),
     ],
 )
 def test_bash_completes(line: str, offered: set[str]) -> None:
