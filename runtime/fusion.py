@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from bpfscript.manifest import Artifact, CodeFunction, Line, ProbeInfo, Relocation
+from bpfscript.manifest import Artifact, CodeFunction, CoreRelocation, Line, ProbeInfo, Relocation
 from bpfscript.plain import replace
 
 from .links import SESSION
@@ -78,9 +78,13 @@ def _joined(entry: CodeFunction, back: CodeFunction) -> CodeFunction:
         (_SAVE, _CALL, _TRUTH, jump, _RESTORE, entry.code, _RESTORE, back.code)
     )  # fmt: skip
     relocations, lines = [Relocation(1, "kfunc", _IS_RETURN)], list[Line]()
+    core = list[CoreRelocation]()
     for function, at in ((entry, _HEAD), (back, _HEAD + length + 1)):
         relocations += (replace(r, instruction=r.instruction + at) for r in function.relocations)
         lines += (replace(line, instruction=line.instruction + at) for line in function.lines)
+        core += (replace(c, instruction=c.instruction + at) for c in function.core)
     if lines:
         lines[0] = replace(lines[0], instruction=0)
-    return replace(entry, code=code, relocations=tuple(relocations), lines=tuple(lines))
+    return replace(
+        entry, code=code, relocations=tuple(relocations), lines=tuple(lines), core=tuple(core)
+    )

@@ -6,7 +6,7 @@ import pytest
 
 from bpfscript import driver
 from bpfscript.diagnostics import Source
-from bpfscript.manifest import Artifact
+from bpfscript.manifest import Artifact, CoreRelocation
 from bpfscript.runtime.fusion import fuse
 from bpfscript.runtime.links import SESSION
 from bpfscript.target import RecordedTarget
@@ -36,6 +36,17 @@ def test_one_program_has_the_code_of_both() -> None:
         line.instruction for line in whole.lines
     )
     assert whole.lines[0].instruction == 0
+
+
+def test_questions_of_the_kernels_types_stay_where_they_are_asked() -> None:
+    before, _ = fused("k:vfs_read { @ = 1; } kr:vfs_read { @ = 2; }")
+    for function in before.functions.values():
+        function.core = (CoreRelocation(1, 0, 1, "0:0"),)
+    (program,) = fuse(before, lambda _: True).programs
+    whole = fuse(before, lambda _: True).functions[program.functions[0]]
+    parts = [before.functions[p.functions[0]].code for p in before.programs]
+    first, second = (8 * (row.instruction - 1) for row in whole.core)
+    assert whole.code[first:].startswith(parts[0]) and whole.code[second:].startswith(parts[1])
 
 
 @pytest.mark.parametrize(
