@@ -309,6 +309,9 @@ class Assumption:
     answer      a question of core_relocations    the number
     tracepoint  category:event:field              its offset in the record
     parameter   function:name                     index of its register
+    constant    of an enum without a name         the number; the kernel may not know the name
+    symbol      of the kernel                     its address
+    cgroup      path                              its id
     """
 
     kind: str

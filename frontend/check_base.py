@@ -124,6 +124,11 @@ class CheckerBase(ABC):
         self.checked.questions[node] = question
         return True
 
+    def assume(self, kind: str, name: str, value: int) -> None:
+        """Note what a portable object takes for granted; see manifest.Assumption."""
+        if self.checked.options.portable:
+            self.checked.assumed[kind, name] = str(value)
+
     def number(self, node: nodes.Node) -> int | None:
         """Value of an integer literal."""
         value = self.constants.get(node)

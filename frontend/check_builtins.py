@@ -34,7 +34,10 @@ class Builtins(Types):
         constant = self.names.enum_constant(node.name)
         if constant is not None:
             value, enum = constant
-            self.asked(node, value, "ENUMVAL_VALUE", f"enum {enum}", node.name)
+            asked = self.asked(node, value, "ENUMVAL_VALUE", f"enum {enum}", node.name)
+            portable = self.checked.options.portable
+            if portable and not asked and self.names.of_kernel("enum", enum):
+                self.assume("constant", node.name, value)
             return self.literal(node, value, Int(64, False, enum=enum))
         if self.missing(node):
             return None

@@ -189,6 +189,7 @@ class Calls(Memory, Parameters):
         if address is None:
             self.error(node.span, f"Failed to resolve kernel symbol: {name}")
             return None
+        self.assume("symbol", name, address)
         return self.literal(node, address, UINT64)
 
     def user_address(self, node: nodes.Call) -> Type | None:
@@ -290,6 +291,7 @@ class Calls(Memory, Parameters):
         if number is None:
             self.error(node.span, f"There is no cgroup at {path}")
             return None
+        self.assume("cgroup", path, number)
         return self.literal(node, number, UINT64)
 
     def kernel_function(self, node: nodes.Call) -> Type:

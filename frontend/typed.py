@@ -166,4 +166,5 @@ class Checked:
     # With Options.portable: types that are the kernel's, constants that another one may change.
     of_kernel: set[str] = field(default_factory=set)
     questions: dict[nodes.Node, Question] = field(default_factory=dict)
+    assumed: dict[tuple[str, str], str] = field(default_factory=dict)  # manifest.Assumption
     warnings: list[Diagnostic] = field(default_factory=list)

@@ -36,7 +36,7 @@ def _first_broken(artifact: Artifact, cache: Cache) -> tuple[Assumption, str] | 
         elif assumed.kind == "release":
             here = ".".join(map(str, kernel_release()))
         else:
-            here = _record_offset(assumed)
+            here = _OTHERS[assumed.kind](assumed) if assumed.kind in _OTHERS else ""
         if here != assumed.value:
             return assumed, here
     return None
@@ -72,10 +72,16 @@ def _register(btf: Btf, assumed: Assumption) -> str:
     return ""
 
 
+def _constant(btf: Btf, assumed: Assumption) -> str:
+    found = btf.enumerator(assumed.name)
+    return str(found[0]) if found else assumed.value
+
+
 _TYPES: dict[str, Callable[[Btf, Assumption], str]] = {
     "layout": _layout,
     "answer": _answer,
     "parameter": _register,
+    "constant": _constant,
 }
 
 
@@ -87,3 +93,22 @@ def _record_offset(assumed: Assumption) -> str:
         return ""
     found = re.search(rf"\b{re.escape(field)}(?:\[[^\]]*\])*;\s*offset:(\d+);", text)
     return found[1] if found else ""
+
+
+def _symbol(assumed: Assumption) -> str:
+    from .live_target import LiveTarget
+
+    return str(LiveTarget().kernel_symbol(assumed.name))
+
+
+def _cgroup(assumed: Assumption) -> str:
+    from .live_target import LiveTarget
+
+    return str(LiveTarget().cgroup_id(assumed.name))
+
+
+_OTHERS: dict[str, Callable[[Assumption], str]] = {
+    "tracepoint": _record_offset,
+    "symbol": _symbol,
+    "cgroup": _cgroup,
+}

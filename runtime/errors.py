@@ -53,6 +53,9 @@ class OtherKernel(KernelError):
             "layout": f"the object copies {name}, which this kernel lays out otherwise",
             "answer": f"the object was compiled where {name} is {there}, and here it is {here}",
             "tracepoint": f"tracepoint field {name} is not where the object looks for it",
+            "constant": f"the object was compiled where {name} is {there}, and here it is {here}",
+            "symbol": f"the kernel's {name} is not where it was when the object was compiled",
+            "cgroup": f"cgroup {name} is another than when the object was compiled",
             "parameter": f"parameter {name} is not where the object looks for it",
         }.get(assumed.kind, f"the object assumes {assumed.kind} {name}")
         super().__init__(message, "compile the script on this kernel")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 import subprocess
 from pathlib import Path
@@ -131,6 +132,29 @@ def test_what_has_no_name_of_its_own_is_assumed() -> None:
     assert layout(kernel(0), "struct pair") != layout(kernel(8), "struct pair")
     artifact = compiled("begin { unroll(sizeof(struct pair) / 8) { @++; } }", kernel(0))
     assert [(a.kind, a.value) for a in artifact.assumes] == [("answer", "16")]
+
+
+@pytest.mark.kernel
+@pytest.mark.requires("btf")
+@pytest.mark.parametrize(
+    ("script", "kind", "message"),
+    [
+        ('begin { @ = kaddr("vfs_read"); }', "symbol", "vfs_read is not where"),
+        ('begin { @ = cgroupid("/sys/fs/cgroup"); }', "cgroup", "is another"),
+        ("begin { @ = TCP_LISTEN; }", "constant", "where TCP_LISTEN is 99"),
+        ("tracepoint:sched:sched_switch { @ = args.prev_pid; }", "tracepoint", "prev_pid is not"),
+        ("rawtracepoint:sched_switch { @ = (uint64)args.prev; }", "parameter", "prev is not"),
+        ("begin { $m = curtask.thread_pid; @ = *$m; }", "layout", "copies struct pid"),
+    ],
+)
+def test_assumptions_are_compared(script: str, kind: str, message: str) -> None:
+    artifact = bpfscript.compile(script)
+    (assumed,) = artifact.assumes
+    assert assumed.kind == kind
+    bpfscript.load(artifact).close()
+    artifact.assumes = (dataclasses.replace(assumed, value="99"),)
+    with pytest.raises(OtherKernel, match=message):
+        bpfscript.load(artifact)
 
 
 def test_without_it_the_release_counts() -> None:

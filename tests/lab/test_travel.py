@@ -65,7 +65,9 @@ def types(name: str) -> Btf:
 
 
 def compiled(script: str, btf: Btf, backend: str = "native") -> bytes:
-    target = RecordedTarget(release=(6, 12, 0), btf=btf, features=frozenset(FEATURES))
+    target = RecordedTarget(
+        release=(6, 12, 0), btf=btf, features=frozenset(FEATURES), functions=(("", "vfs_read"),)
+    )
     return elf.write(bpfscript.compile(script, target=target, backend=backend, name="s.bt"))
 
 
@@ -137,3 +139,42 @@ def test_constants_have_this_kernels_names(name: str) -> None:
         session.attach()
         (event,) = session.events(timeout=2.0)
     assert (event.text or "").strip() == "PG_writeback"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "probe",
+    [
+        pytest.param("kprobe:vfs_read", marks=pytest.mark.requires("kprobe")),
+        pytest.param("fentry:vfs_read", marks=pytest.mark.requires("fentry")),
+    ],
+)
+def test_arguments_of_functions(probe: str, name: str, tmp_path: Path) -> None:
+    """By parameter where that is a function's, else by register."""
+    file, count = ("args.file", "args.count") if "fentry" in probe else ("arg0", "arg2")
+    script = f"""{probe} /{count} == 12345/ {{
+      $f = (struct file *){file};
+      printf("%s %d", str($f.f_path.dentry.d_name.name), $f.f_inode.i_size); exit();
+    }}"""
+    (tmp_path / "a-file").write_bytes(bytes(77))
+    with bpfscript.load(compiled(script, types(name))) as session:
+        session.attach()
+        with (tmp_path / "a-file").open("rb", buffering=0) as opened:
+            opened.read(12345)
+        text = "".join(event.text or "" for event in session.events(timeout=5.0))
+    assert text == "a-file 77"
+
+
+def test_compiling_here_is_compiling_for_this_kernel(here: Btf) -> None:
+    """What a guest writes is what any machine writes for it."""
+    ours = types(Path(os.environ.get("LAB_KERNEL", "host")).name)
+    live, recorded = (
+        elf.read(elf.write(bpfscript.compile(SCRIPT))),
+        elf.read(compiled(SCRIPT, ours)),
+    )
+    for name, function in live.functions.items():
+        other = recorded.functions[name]
+        assert (function.code, function.relocations) == (other.code, other.relocations)
+        assert [(c.kind, c.access) for c in function.core] == [
+            (c.kind, c.access) for c in other.core
+        ]
