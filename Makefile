@@ -32,8 +32,10 @@ docs: $(DEV)  ## the library's pages, from its docstrings, in build/docs
 vintage: $(DEV) conformance/.upstream-0.17/bpftrace tracefs  ## scripts old enough, under bpftrace 0.17 and here
 	$(BIN)/python -m conformance.vintage
 
-bench: $(DEV) conformance/.upstream/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
+bench: $(DEV) conformance/.upstream/bpftrace conformance/.upstream-0.17/bpftrace tracefs  ## ratios to upstream; wants a quiet machine
+	$(BIN)/python -m compileall -q bpfscript frontend ir passes backends runtime
 	$(BIN)/python -m conformance.bench
+	$(BIN)/python -m conformance.compile_scale
 	$(BIN)/python -m conformance.stream_bench
 	$(BIN)/python -m conformance.event_cost
 

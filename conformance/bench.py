@@ -2,13 +2,16 @@
 
     python -m conformance.bench [RUNS]
 
-Wants a quiet machine. RUNS (10) of the short rows; those that take upstream long run a third.
-Ours: as it runs the first time, with each backend, and again, from its cache.
+Wants a quiet machine. RUNS (10) of the short rows; those that take upstream long run a fifth. For
+each tool the median wall time, CPU time and peak memory; of all but the first their ratios to it.
+Ours: at first sight of the script, with each backend, on a machine where the tool ran before (so
+that what it keeps of the kernel is there); and again, from its cache.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +20,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+UPSTREAM_0_17 = Path(__file__).parent / ".upstream-0.17" / "bpftrace"
 UPSTREAM = Path(__file__).parent / ".upstream" / "bpftrace"
 OURS = Path(sys.executable).parent / "bpfscript"
 
@@ -58,19 +62,40 @@ class Tool:
 
 TOOLS = (
     Tool("upstream", (str(UPSTREAM),)),
+    Tool("0.17", (str(UPSTREAM_0_17),)),
     Tool("llvm", (str(OURS), "--backend", "llvm")),
     Tool("native", (str(OURS), "--backend", "native")),
     Tool("cached", (str(OURS),), cache=True),
 )
+PRIMER = ("-e", "BEGIN { @ = curtask.tgid; exit(); }")
+"""A script of no row, that reads the kernel's types."""
+
+Numbers = tuple[float, ...]
 
 
-def measure(tool: Tool, args: tuple[str, ...], cache: str) -> tuple[float, float]:
-    """Seconds and peak MiB of one run. Raises CalledProcessError if it fails."""
-    words = [*tool.command, *args]
+def runs_here(tool: Tool) -> bool:
+    """Whether it can run at all: it is there, and this kernel is not too new for it."""
+    try:
+        measure(tool, PRIMER, "off")
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+def measure(tool: Tool, args: tuple[str, ...], cache: str) -> Numbers:
+    """Wall seconds, CPU seconds and peak MiB of one run. cache: a directory of what was kept, left
+    as it is unless the tool may use all of it. Raises CalledProcessError if it fails."""
+    with TemporaryDirectory() as fresh:
+        if not tool.cache and cache != "off":
+            cache = shutil.copytree(cache, f"{fresh}/cache")
+        return _run([*tool.command, *args], cache)
+
+
+def _run(words: list[str], cache: str) -> Numbers:
     began = time.perf_counter()
     process = subprocess.Popen(
         words,
-        env={**os.environ, "BPFSCRIPT_CACHE": cache if tool.cache else "off"},
+        env={**os.environ, "BPFSCRIPT_CACHE": cache},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -82,35 +107,42 @@ def measure(tool: Tool, args: tuple[str, ...], cache: str) -> tuple[float, float
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, words, stderr=complaint)
-    return seconds, usage.ru_maxrss / 1024
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
-def report(row: Row, runs: int, cache: str) -> str:
-    """The row's line: medians, and after each of ours the ratios of time and memory."""
-    measure(TOOLS[-1], row.args, cache)  # what is cached was seen before
-    seen: dict[str, list[tuple[float, float]]] = {tool.name: [] for tool in TOOLS}
-    for _ in range(runs):
-        for tool in TOOLS:
-            seconds, memory = measure(tool, row.args, cache)
-            seen[tool.name].append((seconds - row.tracing, memory))
-    columns, base = [f"{row.name:<24}"], (0.0, 0.0)
+def report(row: Row, runs: int, tools: list[Tool], primed: str) -> list[str]:
+    """A line for each tool. primed: a cache that has seen other scripts."""
+    seen: dict[str, list[Numbers]] = {tool.name: [] for tool in tools}
+    with TemporaryDirectory() as place:
+        cache = shutil.copytree(primed, f"{place}/cache")
+        for tool in tools:
+            if tool.cache:
+                measure(tool, row.args, cache)
+        for _ in range(runs):
+            for tool in tools:
+                seconds, *others = measure(tool, row.args, cache if tool.cache else primed)
+                seen[tool.name].append((seconds - row.tracing, *others))
+    lines, base = [], tuple[float, ...]()
     for name, results in seen.items():
-        seconds, memory = (median(of) for of in zip(*results, strict=True))
-        columns.append(f"{seconds:>8.3f} s {memory:>4.0f} MiB")
-        if name == TOOLS[0].name:
-            base = seconds, memory
-        else:
-            columns.append(f"{seconds / base[0]:>6.2f} {memory / base[1]:>5.2f}")
-    return "".join(columns)
+        found = tuple(median(of) for of in zip(*results, strict=True))
+        base = base or found
+        ratios = "".join(f"{own / other:>8.2f}" for own, other in zip(found, base, strict=True))
+        seconds, spent, memory = found
+        line = f"{row.name:<24}{name:<10}{seconds:>8.3f} s{spent:>9.3f} s{memory:>6.0f} MiB"
+        lines.append(line + (ratios if found is not base else ""))
+    return lines
 
 
 def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    first, *others = (tool.name for tool in TOOLS)
-    print(f"{'':<24}{first:>19}" + "".join(f"{name:>19}{'ratios':>12}" for name in others))
-    with TemporaryDirectory() as cache:
+    tools = [tool for tool in TOOLS if runs_here(tool)]
+    print(f"{'':<34}{'wall':>10}{'CPU':>11}{'memory':>10}{'ratios to upstream':>24}")
+    with TemporaryDirectory() as place:
+        primed = f"{place}/cache"
+        measure(TOOLS[-1], PRIMER, primed)
         for row in ROWS:
-            print(report(row, max(1, runs // 3) if row.slow else runs, cache), flush=True)
+            lines = report(row, max(1, runs // 5) if row.slow else runs, tools, primed)
+            print("\n".join(lines), flush=True)
 
 
 if __name__ == "__main__":

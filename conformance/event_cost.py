@@ -5,11 +5,12 @@
 Nanoseconds of BPF programs as the kernel counts them (`kernel.bpf_stats_enabled`, `run_time_ns` in
 a program's fdinfo): exact, and blind to all else that the machine does. From each script's cost an
 empty script's on the same probes is taken off, so that what attaching costs, and the kernel's own
-clock, is in neither column. Tools take turns; medians of RUNS (5) of the best of ten batches, of
+clock, is in neither column. Tools take turns; medians of RUNS (3) of the best of ten batches, of
 EVENTS (10,000) events each: what interrupts a batch is no cost of ours.
 
 The workload makes two system calls an event, of which a script traces one. Where a tool sees the
-other too, that is part of what its event costs: `empty` shows the whole of it.
+other too, that is part of what its event costs: `empty` shows the whole of it. `traced` is what an
+event costs the workload, in CPU time of its own, with all that the kernel does besides.
 """
 
 from __future__ import annotations
@@ -88,8 +89,9 @@ def statistics() -> Iterator[None]:
         STATS.write_text(before)
 
 
-def measure(tool: Path, script: str, workload: Path, events: int) -> float:
-    """Nanoseconds of all of the tool's programs for each event of the workload."""
+def measure(tool: Path, script: str, workload: Path, events: int) -> tuple[float, float]:
+    """Nanoseconds of all of the tool's programs for each event of the workload, and the workload's
+    own."""
     process = subprocess.Popen(
         [tool, "-e", 'BEGIN { printf("ready\\n"); } ' + script],
         stdin=subprocess.DEVNULL,
@@ -100,16 +102,26 @@ def measure(tool: Path, script: str, workload: Path, events: int) -> float:
     try:
         _wait_for(process.stdout.fileno(), b"ready")
         drained = subprocess.Popen(["cat"], stdin=process.stdout, stdout=subprocess.DEVNULL)
-        subprocess.run([workload, "1000"], check=True)
-        seen = [spent(process.pid)]
+        run(workload, 1000)
+        seen, own = [spent(process.pid)], []
         for _ in range(BATCHES):
-            subprocess.run([workload, str(events)], check=True)
+            own.append(run(workload, events))
             seen.append(spent(process.pid))
-        return min(after - before for before, after in itertools.pairwise(seen)) / events
+        programs = min(after - before for before, after in itertools.pairwise(seen))
+        return programs / events, min(own) / events
     finally:
         process.terminate()
         process.communicate()
         drained.wait()
+
+
+def run(workload: Path, events: int) -> float:
+    """Nanoseconds of CPU time that the workload took."""
+    process = subprocess.Popen([workload, str(events)])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return (usage.ru_utime + usage.ru_stime) * 1e9
 
 
 def _wait_for(descriptor: int, text: bytes) -> None:
@@ -135,30 +147,41 @@ def spent(pid: int) -> int:
 
 
 def main() -> None:
-    runs, events = (int(a) for a in (*sys.argv[1:3], *("5", "10000")[len(sys.argv[1:3]) :]))
+    runs, events = (int(a) for a in (*sys.argv[1:3], *("3", "10000")[len(sys.argv[1:3]) :]))
     wanted = sys.argv[3] if len(sys.argv) > 3 else ""
     tools = {"upstream": UPSTREAM, "bpfscript": OURS}
     print(
-        f"ns per event{'':<8}{'upstream':>10}{'empty':>8}{'bpfscript':>11}{'empty':>8}{'ratio':>8}"
+        f"\nns per event{'':<8}{'upstream':>10}{'empty':>8}{'bpfscript':>11}{'empty':>8}"
+        f"{'ratio':>8}"
+        f"{'traced: upstream':>19}{'bpfscript':>11}"
     )
     with tempfile.TemporaryDirectory() as directory, statistics():
         workload = build(Path(directory))
+        untraced = min(run(workload, events) for _ in range(BATCHES)) / events
+        seen: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for script in (s for s in SCRIPTS if wanted in s.name):
-            seen: dict[tuple[str, str], list[float]] = {}
-            for _ in range(runs):
-                for name, tool in tools.items():
-                    for kind in (script.empty, script.text):
-                        cost = measure(tool, kind, workload, events)
-                        seen.setdefault((name, kind), []).append(cost)
-            theirs, none, ours, nothing = (
-                median(seen[name, kind]) for name in tools for kind in (script.text, script.empty)
-            )
-            theirs, ours = theirs - none, ours - nothing
-            print(
-                f"{script.name:<20}{theirs:>10.1f}{none:>8.1f}{ours:>11.1f}{nothing:>8.1f}"
-                f"{ours / theirs:>8.2f}",
-                flush=True,
-            )
+            kinds = [script.text] + [script.empty] * (("upstream", script.empty) not in seen)
+            for _, kind, (name, tool) in itertools.product(range(runs), kinds, tools.items()):
+                cost = measure(tool, kind, workload, events)
+                seen.setdefault((name, kind), []).append(cost)
+            print(line(script, seen, untraced), flush=True)
+
+
+def line(
+    script: Script, seen: dict[tuple[str, str], list[tuple[float, float]]], untraced: float
+) -> str:
+    """The script's row: medians."""
+    programs, empty, traced = [], [], []
+    for name in ("upstream", "bpfscript"):
+        full, own = (median(of) for of in zip(*seen[name, script.text], strict=True))
+        empty.append(median(cost for cost, _ in seen[name, script.empty]))
+        programs.append(full - empty[-1])
+        traced.append(own - untraced)
+    (theirs, ours), (none, nothing) = programs, empty
+    return (
+        f"{script.name:<20}{theirs:>10.1f}{none:>8.1f}{ours:>11.1f}{nothing:>8.1f}"
+        f"{ours / theirs:>8.2f}{traced[0]:>19.0f}{traced[1]:>11.0f}"
+    )
 
 
 if __name__ == "__main__":
