@@ -46,7 +46,7 @@ def _is_pair(entry: ProbeInfo, back: ProbeInfo) -> bool:
     kinds = [{place.kind for place in info.attachments} for info in (entry, back)]
     if kinds != [{"kprobe"}, {"kretprobe"}]:
         return False
-    if any(p.offset or ":" in p.target or not p.target for p in entry.attachments):
+    if any(p.offset or not p.target for p in entry.attachments):
         return False
     cookies = [{p.target: p.cookie for p in info.attachments} for info in (entry, back)]
     return cookies[0] == cookies[1] and len(cookies[0]) == len(entry.attachments)

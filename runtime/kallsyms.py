@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Collection
 
 _PREFIX = 16  # hex digits of the address that each line starts with
 _CODES = (b"t", b"T", b"w", b"W")  # types of symbols that are code
+
+
+def addresses(functions: Collection[str], path: str = "/proc/kallsyms") -> dict[str, int]:
+    """Addresses of functions, each `name` or `module:name`; those that are not there are left out.
+
+    Raises OSError.
+    """
+    found: dict[str, int] = {}
+    with open(path) as file:
+        for line in file:
+            address, _, name, *module = line.split()
+            target = f"{module[0][1:-1]}:{name}" if module else name
+            if target in functions:
+                found.setdefault(target, int(address, 16))
+    return found
 
 
 class Kallsyms:

@@ -85,7 +85,7 @@ def attach_type(info: ProbeInfo, has: Callable[[str], bool]) -> AttachType:
         return AttachType.KPROBE_SESSION
     if kinds and kinds <= set(_UPROBES) and has("uprobe_multi"):
         return AttachType.UPROBE_MULTI
-    whole = all(not p.offset and ":" not in p.target for p in info.attachments)
+    whole = all(not p.offset for p in info.attachments)
     if kinds and kinds <= set(_KPROBES) and whole and has("kprobe_multi"):
         return AttachType.KPROBE_MULTI
     return AttachType.NONE
@@ -152,13 +152,17 @@ class Attacher:
 
     def _kprobe_multi(self, program: Fd, places: Sequence[Attach], how: AttachType) -> Link:
         names = [buffer_of(p.target.encode() + b"\0") for p in places]
-        symbols = _array([address(name) for name in names])
         cookies = _array([p.cookie for p in places])
         attr = KprobeMultiCreate(
             prog_fd=program.fileno(), attach_type=how, cnt=len(places),
-            multi_flags=places[0].kind == "kretprobe", syms=ctypes.addressof(symbols),
-            cookies=ctypes.addressof(cookies),
+            multi_flags=places[0].kind == "kretprobe", cookies=ctypes.addressof(cookies),
         )  # fmt: skip
+        if any(":" in place.target for place in places):  # the kernel knows no names of modules
+            where = _array(_addresses(places))
+            attr.addrs = ctypes.addressof(where)
+        else:
+            where = _array([address(name) for name in names])
+            attr.syms = ctypes.addressof(where)
         return Link(Fd(self.kernel.bpf(Cmd.LINK_CREATE, attr, places[0].name)))
 
     def _trampoline(self, program: Fd, place: Attach, how: AttachType) -> Link:
@@ -303,6 +307,15 @@ def _close_behind(ours_gone: int, numbers: list[int]) -> None:
             os.read(ours_gone, 1)  # the end of file: the parent holds the events no more
     finally:
         os._exit(0)
+
+
+def _addresses(places: Sequence[Attach]) -> list[int]:
+    from .kallsyms import addresses
+
+    known = addresses({place.target for place in places})
+    if missing := [place for place in places if not known.get(place.target)]:
+        raise AttachError(missing[0].name, "its address is not known")
+    return [known[place.target] for place in places]
 
 
 def _file(place: Attach) -> tuple[str, int]:

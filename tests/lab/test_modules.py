@@ -92,6 +92,24 @@ def test_structs(trace: Trace, reset: Callable[[], object]) -> None:
     assert trace(script, reset) == ["kprobe:null_blk:null_queue_rq null_queue_rq 4 1"]
 
 
+@pytest.mark.parametrize("without", [(), ("kprobe_session",), ("kprobe_session", "kprobe_multi")])
+def test_all_functions_of_a_module(
+    trace: Trace, reset: Callable[[], object], without: tuple[str, ...]
+) -> None:
+    script = """
+        k:null_blk:null_queue_* { @in[probe] = count(); }
+        kr:null_blk:null_queue_* { @out[func] = count(); }
+        k:null_blk:null_queue_rq,k:blk_mq_submit_bio { @both[probe, func] = count(); }
+    """
+    lines = set(trace(script, reset, without=without))
+    assert lines >= {
+        "@in[kprobe:null_blk:null_queue_rq]: 1",
+        "@out[null_queue_rq]: 1",
+        "@both[kprobe:null_blk:null_queue_rq, null_queue_rq]: 1",
+        "@both[kprobe:blk_mq_submit_bio, blk_mq_submit_bio]: 1",
+    }
+
+
 @pytest.mark.short
 def test_raw_tracepoints(trace: Trace, reset: Callable[[], object]) -> None:
     script = """
