@@ -46,6 +46,10 @@ $(KERNELS:%=lab-%): lab-%: $(DEV) conformance/.upstream/bpftrace lab/.cache/%/vm
 	mkdir -p lab/.cache/host && cp /sys/kernel/btf/vmlinux lab/.cache/host/btf  # for objects of this machine
 	$(GUEST) -k $* -- $(GUEST_TESTS)
 
+.PHONY: survey
+survey: $(DEV) $(KERNELS:%=lab/.cache/%/vmlinux)  ## docs/kernels.md: which probes and objects run where
+	$(BIN)/python lab/survey.py docs/kernels.md
+
 lab/.cache/%/vmlinux: | $(DEV)
 	lab/setup.sh $*
 

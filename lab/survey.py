@@ -109,8 +109,8 @@ class Guest:
             script = script.replace(word, value)
         return script
 
-    def compiled(self, script: str) -> Artifact:
-        options = Options(unsafe=True)
+    def compiled(self, script: str, *, portable: bool = False) -> Artifact:
+        options = Options(unsafe=True, portable=portable)
         return driver.compile(Source("lab.bt", self.text(script)), self.target, options).artifact
 
     def run(self, artifact: Artifact, pid: int | None = None) -> str:
@@ -126,7 +126,7 @@ class Guest:
                 self.worker.submit(work, self.mark).result()
                 session.stop()
                 session.run()
-        return out.getvalue().decode()
+        return out.getvalue().decode("utf-8", "replace")
 
     def kind(self, name: str) -> str:
         point = KINDS[name]
@@ -156,7 +156,8 @@ class Guest:
         objects = {}
         for name, script in OBJECTS.items():
             try:
-                objects[name] = base64.b64encode(elf.write(self.compiled(script))).decode()
+                object = elf.write(self.compiled(script, portable=True))
+                objects[name] = base64.b64encode(object).decode()
             except (MachineError, ScriptError):
                 continue
         found = {name: self.kind(name) for name in KINDS}

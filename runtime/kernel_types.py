@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from bpfscript.btf import Btf
 
 KERNEL = "vmlinux"  # what the kernel itself is called where modules have names
+_FEW = 100  # functions that are searched for one by one
 _NAME = 64  # bytes that a module's name may have, MODULE_NAME_LEN
 _FUNC_INFO = 8  # bytes of struct bpf_func_info {insn_off, type_id}
 
@@ -46,6 +47,7 @@ class KernelTypes:
 
     def __init__(self, kernel: Kernel, cache: Cache) -> None:
         self.kernel, self._cache, self._stack = kernel, cache, ExitStack()
+        self._asked = 0
         self._modules: dict[str, Fd] = {}
 
     def close(self) -> None:
@@ -60,8 +62,19 @@ class KernelTypes:
 
     def function(self, name: str) -> int | None:
         """Number of a function of the kernel, or None."""
-        found = self._btf.find(name, "func") if self._btf else None
+        if self._btf is None:
+            return None
+        self._asked += 1
+        if self._asked > _FEW:
+            return self._functions.get(name)
+        found = self._btf.find(name, "func")
         return found.id if found else None
+
+    @cached_property
+    def _functions(self) -> dict[str, int]:
+        """All of the kernel's, by name, which takes as long as to search for some hundred."""
+        types = list(self._btf.all("func")) if self._btf else []
+        return {type.name: type.id for type in reversed(types)}
 
     def kfunc(self, name: str) -> int:
         """Number of a function that programs call. Raises FeatureMissing."""

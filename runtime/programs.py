@@ -132,6 +132,7 @@ class Loader:
         cache: Cache | None = None,
     ) -> None:
         self.artifact, self.kernel, self.kfunc = artifact, kernel, kfunc
+        self._linked: dict[str, Linked] = {}
         self._relocator = Relocator(artifact, cache or Cache(None))
         self.maps = {name: opened.fd.fileno() for name, opened in maps.items()}
         self.btf = self._load_btf()
@@ -165,8 +166,10 @@ class Loader:
         Raises VerifierRefused with the log when the verifier objects, MissingType where it comes
         to a type of another kernel that this one lacks.
         """
-        functions = [self.artifact.functions[name] for name in program.functions]
-        linked = link(functions, self.maps, self.kfunc, self._relocator.relocate)
+        if (linked := self._linked.get(program.name)) is None:  # some are loaded for each place
+            functions = [self.artifact.functions[name] for name in program.functions]
+            linked = link(functions, self.maps, self.kfunc, self._relocator.relocate)
+            self._linked[program.name] = linked
         settings = self.artifact.manifest.settings
         code, text = buffer_of(linked.code), buffer_of(settings.license.encode() + b"\0")
         attr = ProgLoad(
