@@ -175,7 +175,7 @@ class Listing:
         module = modules[0] if modules else "*"
         known = self._target.kernel_functions(function)
         known = [row for row in known if matches(module, row[0] or KERNEL)]
-        for owner, name in typed_functions(self._target, known, whole="*" in function):
+        for owner, name in typed_functions(self._target, known):
             yield f"{point.kind.name}:{owner or KERNEL}:{name}"
 
     def _iterators(self, point: Point) -> Iterator[str]:

@@ -13,6 +13,7 @@ from .resolve_base import Match, Point, Search, near
 from .resolve_kernel import KERNEL, visible
 
 ITERATOR = "bpf_iter__"  # what begins the name of an iterator's context in BTF
+_FEW = 500  # functions that are looked up one by one
 _PINNED = "/sys/fs/bpf"  # where relative paths of pins begin
 _PLAIN = {"fentry": "kprobe", "fexit": "kretprobe"}
 
@@ -37,7 +38,7 @@ def trampoline(point: Point, search: Search) -> list[Match]:
     known = search.target.kernel_functions(function)
     if modules:
         known = [row for row in known if matches(modules[0], row[0] or KERNEL)]
-    typed = typed_functions(search.target, known, whole="*" in function)
+    typed = typed_functions(search.target, known)
     if not modules and "*" not in function and len({owner for owner, _ in typed}) > 1:
         message = (
             f"ambiguous attach point, please specify module containing the function '{function}'"
@@ -49,20 +50,17 @@ def trampoline(point: Point, search: Search) -> list[Match]:
     return search.none(point, what, near(function, names))
 
 
-def typed_functions(
-    target: Target, known: Sequence[tuple[str, str]], *, whole: bool
-) -> list[tuple[str, str]]:
-    """Those (module, name) whose type is known. whole: there may be very many of them."""
+def typed_functions(target: Target, known: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those (module, name) whose type is known."""
     found: list[tuple[str, str]] = []
     for owner, rows in groupby(sorted(known), key=itemgetter(0)):
         btf = target.module_btf(owner) if owner else target.btf
-        if btf is None:
-            continue
-        if whole:
-            names = {type.name for type in btf.all("func")}
-            found += (row for row in rows if row[1] in names and visible(row[1]))
-        else:
-            found += (row for row in rows if btf.own(row[1], "func"))
+        names = [name for _, name in rows if visible(name)]
+        if btf and len(names) > _FEW:
+            typed = {type.name for type in btf.all("func")}
+            found += ((owner, name) for name in names if name in typed)
+        elif btf:
+            found += ((owner, name) for name in names if btf.own(name, "func"))
     return found
 
 

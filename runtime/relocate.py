@@ -9,7 +9,7 @@ from bpfscript.codec import ObjectError
 from bpfscript.manifest import Artifact, CodeFunction, CoreRelocation
 
 from .errors import FeatureMissing, MissingType
-from .kernel_btf import kernel_btf, module_btf, modules
+from .kernel_btf import kernel_btf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,10 @@ class Relocator:
 
     def relocate(self, code: bytearray, start: int, function: CodeFunction) -> None:
         """Patch the code of a function, which starts at slot `start`. Raises BtfError."""
+        from bpfscript.core_relocations import resolve
+
         for row in function.core:
-            value = self._answer(row)
+            value = resolve(self._own, row.type, row.access, row.kind, self._kernel)
             at = _SLOT * (start + row.instruction)
             if value is None:
                 bad = struct.pack("<BBhi", _CALL, 0, 0, BAD + len(self._missing))
@@ -48,19 +50,6 @@ class Relocator:
                 self._missing.append((function, row))
             else:
                 patch(code, at, value)
-
-    def _answer(self, row: CoreRelocation) -> int | None:
-        """The kernel's answer, or that of the first module that has the type."""
-        from bpfscript.core_relocations import EXISTS, resolve
-
-        value = resolve(self._own, row.type, row.access, row.kind, self._kernel)
-        if value or (value == 0 and row.kind not in EXISTS):
-            return value
-        for name in modules():
-            btf = module_btf(name, self._kernel, self._cache)
-            if btf and (found := resolve(self._own, row.type, row.access, row.kind, btf)):
-                return found
-        return value
 
     def explain(self, log: str) -> MissingType | None:
         """The error for a log in which the verifier came to a missing answer."""

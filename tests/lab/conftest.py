@@ -61,12 +61,10 @@ def trace_on(
     *words: object,
     pid: int | None = None,
     without: Iterable[str] = (),
-    portable: bool = False,
 ) -> list[str]:
     worker = ThreadPoolExecutor(1)
     thread = worker.submit(threading.get_native_id).result()
-    positional = tuple(map(str, (thread, *words)))
-    options = Options(positional=positional, pid=pid, unsafe=True, portable=portable)
+    options = Options(positional=tuple(map(str, (thread, *words))), pid=pid, unsafe=True)
     artifact = driver.compile(Source("lab.bt", script), machine, options, verify=True).artifact
     out = io.BytesIO()
     features = machine.features.without(frozenset(without))
