@@ -161,7 +161,7 @@ def test_arguments_of_functions(probe: str, name: str, tmp_path: Path) -> None:
         session.attach()
         with (tmp_path / "a-file").open("rb", buffering=0) as opened:
             opened.read(12345)
-        text = "".join(event.text or "" for event in session.events(timeout=5.0))
+        text = "".join(event.text or "" for event in session.events(timeout=60.0))
     assert text == "a-file 77"
 
 
