@@ -36,6 +36,7 @@ bench: $(DEV) conformance/.upstream/bpftrace conformance/.upstream-0.17/bpftrace
 	$(BIN)/python -m compileall -q bpfscript frontend ir passes backends runtime
 	$(BIN)/python -m conformance.bench
 	$(BIN)/python -m conformance.compile_scale
+	$(BIN)/python -m conformance.instructions 5
 	$(BIN)/python -m conformance.stream_bench
 	$(BIN)/python -m conformance.event_cost
 
