@@ -36,7 +36,7 @@ from bpfscript.runtime.text import TextPrinter
 
 LAB = Path(__file__).parent
 GUESTS = ("6.1", "6.12", "7")
-HERE = "this machine"
+HERE = "host"
 MODULE = "null_blk"
 MARKED = """
 #include <sys/sdt.h>

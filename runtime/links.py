@@ -60,6 +60,7 @@ _MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI, AttachType.KPROBE_SE
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}
+_PMUS = "/sys/bus/event_source/devices"
 _WORKERS = 256  # threads that close
 
 
@@ -191,6 +192,8 @@ class Attacher:
         else:
             at_return = place.kind.removeprefix("k").removeprefix("u").startswith("ret")
             pmu = "uprobe" if place.kind in _UPROBES else "kprobe"
+            if not os.path.exists(f"{_PMUS}/{pmu}"):
+                raise AttachError(place.name, f"this kernel has no {pmu}s")
             attr = PerfEventAttr(type=_pmu(pmu, "type"))
             attr.config = at_return << _pmu(pmu, "format/retprobe")
             if place.semaphore:
@@ -345,5 +348,5 @@ def _tracepoint_id(target: str) -> int:
 
 def _pmu(name: str, what: str) -> int:
     """A number that /sys tells about a dynamic PMU: its type, or the bit of a flag (`config:0`)."""
-    with open(f"/sys/bus/event_source/devices/{name}/{what}", encoding="ascii") as file:
+    with open(f"{_PMUS}/{name}/{what}", encoding="ascii") as file:
         return int(file.read().strip().removeprefix("config:"))
