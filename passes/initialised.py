@@ -18,6 +18,7 @@ from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.types import STACK, I
 from bpfscript.target import Target
 
+from .scratch import SCRATCH_MAX
 from .values import definitions
 
 # Operands of helpers that are written to: (pointer, size).
@@ -58,7 +59,9 @@ class _Flow:
     def __init__(self, module: Module, function: Function) -> None:
         self.module, self.function = module, function
         self.graph, self.made = Graph(function), definitions(function)
-        self.sizes = {v: _int(i.attrs["size"]) for v, i in self.made.items() if i.op == "slot"}
+        sizes = {v: _int(i.attrs["size"]) for v, i in self.made.items() if i.op == "slot"}
+        # what is larger is refused once all is known, by stack-slots; here each byte takes a bit
+        self.sizes = {slot: size for slot, size in sizes.items() if size <= SCRATCH_MAX}
         self.unclear = self._flowing()
 
     def faults(self) -> list[Value]:
@@ -89,7 +92,7 @@ class _Flow:
 
     def _step(self, instr: Instr, state: _Written) -> Iterator[Value]:
         """Slots that the instruction reads too early; then what it writes is added to the state."""
-        if instr.op == "slot" and instr.result:
+        if instr.op == "slot" and instr.result and instr.result in self.sizes:
             state[instr.result] = 0
         for pointer, off, size in self._reads(instr):
             yield from self._missing(state, pointer, off, size)

@@ -16,6 +16,8 @@ from bpfscript.manifest import Internal
 
 from .values import operands, use_blocks
 
+SCRATCH_MAX = 32 << 10  # bytes of a per-CPU value (PCPU_MIN_UNIT_SIZE)
+
 
 def move(function: Function, offsets: dict[Value, int], roots: dict[Value, set[Value]]) -> None:
     """offsets: where each slot goes. roots: the slots that each pointer may point into."""

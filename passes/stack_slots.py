@@ -24,12 +24,11 @@ from bpfscript.target import Target
 
 from .chains import chain_lengths
 from .initialised import slots_of
-from .scratch import move
+from .scratch import SCRATCH_MAX, move
 from .shared_frames import SharedFrames
 from .values import definitions, operands, replace
 
 BUDGET = 320  # bytes of slots in a chain of calls
-SCRATCH_MAX = 32 << 10  # bytes of a per-CPU value (PCPU_MIN_UNIT_SIZE)
 CHAIN_MAX = 8  # functions: MAX_CALL_FRAMES
 _ON_STACK = ("iter_num_new", "iter_num_next", "iter_num_destroy")
 

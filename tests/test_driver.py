@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -84,3 +85,17 @@ def test_a_kernel_without_types_is_named_as_the_cause() -> None:
     with pytest.raises(ScriptError) as caught:
         bpfscript.compile("begin { print(curtask.pid); }", target=RecordedTarget())
     assert caught.value.diagnostics[0].hint == "this kernel has no BTF (CONFIG_DEBUG_INFO_BTF)"
+
+
+def test_values_that_fit_nowhere_cost_nothing_before_they_are_refused() -> None:
+    script = (
+        "struct a { char x[400000000]; };"
+        "begin { if (pid > 1) { @[*(struct a *)0] = 1; } else { @[*(struct a *)8] = 2; } }"
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(ScriptError, match="bytes of memory for its values"):
+            compile(Source("large.bt", script), RecordedTarget())
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
