@@ -22,7 +22,7 @@ from bpfscript.target import Target
 
 from .code import Code
 from .loop_ends import ITERATED, LoopEnds
-from .loop_states import hide_entering, hide_living, hide_loaded
+from .loop_states import hide_entering, hide_living, hide_loaded, typed_pointers
 from .trip_counts import TripCounts
 
 COUNTED = 4096  # rounds of a loop where the kernel has nothing better
@@ -47,14 +47,15 @@ def _repeating(code: Code, loops: list[Loop], counts: TripCounts) -> None:
     may_goto, iterators = code.target.has("may_goto"), code.target.has("iter_num")
     known = {loop.header: counts.of(loop) for loop in loops}
     within = {loop.header: counts.within(loop) for loop in loops}
-    _refuse(within, LONGEST)
+    _refuse(within, known, LONGEST)
     if not may_goto:
-        _refuse(known, ITERATED)
+        _refuse(known, known, ITERATED)
     sure = _sure(within) if may_goto else set()
     function = code.function
-    hide_living(function, loops)
+    pointers = typed_pointers(function)
+    hide_living(function, loops, pointers)
     for loop in loops:
-        hide_entering(function, loop)
+        hide_entering(function, loop, pointers)
         hide_loaded(function, [b for b in function.blocks if b in loop.body])
     ends = LoopEnds(code, loops)
     for loop in reversed(loops):
@@ -70,7 +71,7 @@ def _repeating(code: Code, loops: list[Loop], counts: TripCounts) -> None:
 
 def _counted(code: Code, loops: list[Loop], counts: TripCounts) -> None:
     known = {loop.header: counts.of(loop) for loop in loops}
-    _refuse(known, COUNTED)
+    _refuse(known, known, COUNTED)
     ends = LoopEnds(code, loops)
     for loop in reversed(loops):
         unless = f"{COUNTED} rounds" if known[loop.header] is None else ""
@@ -87,11 +88,18 @@ def _sure(within: dict[Block, int | None]) -> set[Block]:
     return found
 
 
-def _refuse(rounds: dict[Block, int | None], limit: int) -> None:
+_Rounds = dict[Block, int | None]
+
+
+def _refuse(rounds: _Rounds, own: _Rounds, limit: int) -> None:
+    """Loops with too many rounds, but for those that are in such a loop already."""
     faults = [
         Diagnostic(f"the loop goes round {count} times, at most {limit} are possible", span)
         for header, count in rounds.items()
-        if count and count > limit and (span := header.terminator.span)
+        if count
+        and count > limit
+        and count <= limit * max(own[header] or 1, 1)
+        and (span := header.terminator.span)
     ]
     if faults:
         raise ScriptError(faults)

@@ -18,6 +18,8 @@ from bpfscript.target import Target
 from .initialised import FILLED
 from .ranges import Ranges
 
+_FAR = 1 << 20  # bytes: no object is that large
+
 
 def bounds(module: Module, target: Target) -> None:
     for function in module.functions:
@@ -26,7 +28,7 @@ def bounds(module: Module, target: Target) -> None:
 
 def _bound_function(module: Module, function: Function) -> None:
     ranges = Ranges(function)
-    reach = _reach(function)
+    reach = _reach(function, ranges)
     for block in ranges.graph.order:
         for instr in list(block.instrs):
             if instr.op == "ptr_add" and ranges.constant(instr.args[1]) is None:
@@ -87,7 +89,7 @@ def object_size(module: Module, made: dict[Value, Instr], pointer: Value) -> int
     return None
 
 
-def _reach(function: Function) -> dict[Value, int]:
+def _reach(function: Function, ranges: Ranges) -> dict[Value, int]:
     """How many bytes from each pointer on are accessed, where that is known."""
     found: dict[Value, int] = {}
 
@@ -105,6 +107,10 @@ def _reach(function: Function) -> dict[Value, int]:
                     type = instr.args[1].type
                     assert isinstance(type, I)
                     note(instr.args[0], _int(attrs["off"]) + type.bits // 8)
+                case "ptr_add" if instr.result and block in ranges.graph.index:
+                    step = ranges.upper(instr.args[1], block)
+                    if step < _FAR:
+                        note(instr.args[0], step + found.get(instr.result, 1))
                 case "fill":
                     note(instr.args[0], _int(attrs["off"]) + _int(attrs["size"]))
                 case "copy":

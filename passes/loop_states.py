@@ -7,26 +7,32 @@ whose range it knows has another one each time round, so the walk lasts as long 
 (is_state_visited, states_equal). `opaque` makes it anything from the first round on, and the second
 round is nothing new. That is done to
 
-  1. integers that enter a loop, and those that rounds start again from: `i = c ? 0 : i + 1`
+  1. integers that enter a loop, those that rounds start again from, `i = c ? 0 : i + 1`, and those
+     that are compared within, since each outcome goes back with another range
   2. integers that a round reads from stack memory which it or another one wrote
-  3. integers needed after a loop that differ by the way there, `c ? 1 : 0`: within loops states
-     must agree in all of them, so each would double the walk of every loop it lives through
+  3. integers needed within or after a loop that differ by the way there, `c ? 1 : 0`: within loops
+     states must agree in all of them, so each would double the walk of the loops it lives in
 
 Cost: blocks times loops, and that of liveness.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from bpfscript.ir.cfg import Loop
 from bpfscript.ir.core import Block, Function, Instr, Value
 from bpfscript.ir.ops import OPS, PURE
-from bpfscript.ir.types import CTX, I1, STACK, I
+from bpfscript.ir.types import BTF, CTX, I1, I64, STACK, I
 
+from .initialised import FILLED
 from .liveness import Liveness
-from .values import definitions, operands
+from .values import definitions, replace
+
+COMPARES = ("eq", "ne", "ult", "ule", "slt", "sle")
 
 
-def hide_entering(function: Function, loop: Loop) -> None:
+def hide_entering(function: Function, loop: Loop, pointers: set[Value]) -> None:
     """The first kind."""
     flow = _Flow(function, loop)
     for block in function.blocks:
@@ -34,22 +40,42 @@ def hide_entering(function: Function, loop: Loop) -> None:
             if edge.block is loop.header:
                 inside = block in loop.body
                 edge.args = [
-                    arg if inside and not flow.known(arg) else _hidden(block, flow.made, arg)
+                    arg
+                    if arg in pointers or (inside and not flow.differs(arg))
+                    else _hidden(block, flow.made, arg)
                     for arg in edge.args
                 ]
 
 
 class _Flow:
-    """Which values of a loop the verifier may know on one of the ways to them."""
+    """Which values of a loop the verifier may know more of on one of the ways to them."""
 
     def __init__(self, function: Function, loop: Loop) -> None:
         self.made = definitions(function)
         self.arrivals: dict[Value, list[Value]] = {}
+        self.compared: set[Value] = set()
         for block in loop.body:
+            if block is not loop.header:
+                self.compared |= {a for i in block.instrs if i.op in COMPARES for a in i.args}
             for edge in block.terminator.targets:
                 if edge.block in loop.body and edge.block is not loop.header:
                     for param, arg in zip(edge.block.params, edge.args, strict=True):
                         self.arrivals.setdefault(param, []).append(arg)
+
+    def differs(self, value: Value) -> bool:
+        return self.known(value) or self._refined(value, set())
+
+    def _refined(self, value: Value, seen: set[Value]) -> bool:
+        """Whether it, or what it comes from, is compared within the loop."""
+        if value in seen or _is_constant(self.made, value):
+            return False
+        seen.add(value)
+        if value in self.compared:
+            return True
+        instr = self.made.get(value)
+        pure = instr is not None and OPS[instr.op].effects is PURE
+        sources = instr.args if instr and pure else self.arrivals.get(value, [])
+        return any(self._refined(v, seen) for v in sources)
 
     def known(self, value: Value, seen: frozenset[Value] = frozenset()) -> bool:
         """Whether it comes from constants alone, at least by one way."""
@@ -73,7 +99,8 @@ def _is_constant(made: dict[Value, Instr], value: Value) -> bool:
 
 def _hidden(block: Block, made: dict[Value, Instr], value: Value) -> Value:
     instr = made.get(value)
-    if not isinstance(value.type, I) or (instr and _unknown(instr)):
+    fresh = instr in block.instrs and block.terminator.op == "jump"  # nothing was compared since
+    if not isinstance(value.type, I) or (instr and _unknown(instr) and fresh):
         return value
     hidden = Value(value.type)
     block.instrs.insert(-1, Instr("opaque", [value], result=hidden, span=block.terminator.span))
@@ -107,16 +134,24 @@ def _root(made: dict[Value, Instr], pointer: Value) -> Value:
     return pointer
 
 
-def hide_living(function: Function, loops: list[Loop]) -> None:
-    """The third kind."""
+def hide_living(function: Function, loops: list[Loop], pointers: set[Value]) -> None:
+    """The third kind, and the same within loops."""
     liveness, made = Liveness(function), definitions(function)
     living = 0
     for loop in loops:
         living |= liveness.live_in[loop.header]
-    differing = _joined_constants(function, made) | _truths(function)
-    chosen = [v for v in liveness.members(living) if _differs(v, made, differing)]
-    for value in chosen:
-        _hide_from_start(function, value, made.get(value))
+    inside = {v for loop in loops for b in loop.body for v in _made_in(b)}
+    inside -= _sources(function, made, _offsets(function))  # their bounds are needed at once
+    entered = {p for loop in loops for p in loop.header.params}  # the first kind
+    differing = _joined_constants(function, made) - entered | _truths(function)
+    candidates = [v for v in liveness.values if liveness.bits[v] & living or v in inside]
+    chosen = {v for v in candidates if _differs(v, made, differing)}
+    _hide_from_start(function, chosen - pointers)
+
+
+def _made_in(block: Block) -> Iterator[Value]:
+    yield from block.params
+    yield from (i.result for i in block.instrs if i.result)
 
 
 def _joined_constants(function: Function, made: dict[Value, Instr]) -> set[Value]:
@@ -127,6 +162,57 @@ def _joined_constants(function: Function, made: dict[Value, Instr]) -> set[Value
             for param, arg in zip(edge.block.params, edge.args, strict=True):
                 if _is_constant(made, arg):
                     found.add(param)
+    return found
+
+
+def typed_pointers(function: Function) -> set[Value]:
+    """Integers that are pointers to the verifier, or may be: no arithmetic may touch them."""
+    found: set[Value] = set()
+    pointers = []
+    for instr in function.instructions():
+        if instr.op == "to_ptr" and instr.result and instr.result.type == BTF:
+            pointers.append(instr.args[0])
+        elif instr.op == "load" and instr.result and instr.args[0].type == BTF:
+            found |= {instr.result} if instr.result.type == I64 else set()
+    changed = bool(found)
+    while changed:
+        before = len(found)
+        for instr in function.instructions():
+            for edge in instr.targets:
+                for param, arg in zip(edge.block.params, edge.args, strict=True):
+                    if arg in found:
+                        found.add(param)
+        changed = len(found) > before
+    return found | _sources(function, {}, pointers)
+
+
+def _offsets(function: Function) -> list[Value]:
+    """Values by which pointers move, and how much helpers write."""
+    found = []
+    for instr in function.instructions():
+        if instr.op == "ptr_add":
+            found.append(instr.args[1])
+        elif filled := FILLED.get(str(instr.attrs.get("helper"))):
+            found.append(instr.args[filled[1]])
+    return found
+
+
+def _sources(function: Function, made: dict[Value, Instr], todo: list[Value]) -> set[Value]:
+    """Values, what they are made of, and what they were before jumps."""
+    arrivals: dict[Value, list[Value]] = {}
+    for instr in function.instructions() if todo else ():
+        for edge in instr.targets:
+            for param, arg in zip(edge.block.params, edge.args, strict=True):
+                arrivals.setdefault(param, []).append(arg)
+    found: set[Value] = set()
+    while todo:
+        value = todo.pop()
+        if value not in found:
+            found.add(value)
+            how = made.get(value)
+            if how and OPS[how.op].effects is PURE:
+                todo += how.args
+            todo += arrivals.get(value, [])
     return found
 
 
@@ -150,17 +236,16 @@ def _differs(value: Value, made: dict[Value, Instr], joined: set[Value]) -> bool
     return instr.op in ("zext", "sext") and instr.args[0].type == I1
 
 
-def _hide_from_start(function: Function, value: Value, made: Instr | None) -> None:
-    """Everybody uses the hidden value instead."""
-    hidden = Value(value.type)
-    for instr in function.instructions():
-        if value in operands(instr):
-            instr.args = [hidden if a is value else a for a in instr.args]
-            for edge in instr.targets:
-                edge.args = [hidden if a is value else a for a in edge.args]
-    hide = Instr("opaque", [value], result=hidden, span=made.span if made else None)
+def _hide_from_start(function: Function, values: set[Value]) -> None:
+    """Everybody uses the hidden values instead."""
+    hidden = {value: Value(value.type) for value in values}
+    replace(function, dict(hidden))
     for block in function.blocks:
-        if made is None and value in block.params:
-            block.instrs.insert(0, hide)
-        elif made in block.instrs:
-            block.instrs.insert(block.instrs.index(made) + 1, hide)
+        params = [Instr("opaque", [p], result=hidden[p]) for p in block.params if p in hidden]
+        instrs: list[Instr] = []
+        for instr in block.instrs:
+            instrs.append(instr)
+            if instr.result in hidden:
+                hide = Instr("opaque", [instr.result], result=hidden[instr.result], span=instr.span)
+                instrs.append(hide)
+        block.instrs = params + instrs

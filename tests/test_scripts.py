@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from itertools import islice
+from random import Random
 
 import pytest
 from campaign import loading, mutants, outcome
+from script_strategies import script
 from tracing import trace
 
 # Loops hide bounds from the verifier: of the index of a name, of the length of a string.
@@ -30,10 +32,32 @@ software:cpu-clock:1000000 {
   }
 }
 """
+# The range of a counter that was compared moves by one each round.
+MOVING_RANGE = "begin { for ($i : 1000..(-3)) { while ($i < 9223372036854775807) { ++$i; } } }"
+SPLIT_RANGE = """
+begin { @m[1, false, false, false] = 1; while (strcontains(str($1), "x")) {
+  for ($i : pid..gid) { ++@m[tid, $i > 5, $i > 2147483647, $i == 9]; @k[$i > 7, $i > 8, $i] = $i; }
+} }
+"""
+# Each truth doubles what a round may look like.
+TRUTHS = """
+begin { for ($i : 0..rand) { while (strcontains(comm, str($1))) {
+  @m[(rand > 1, rand > 2, rand > 3, rand > 4)] = rand > 5;
+  @n[@m[(rand > 1, rand > 2, rand > 3, rand > 4)], rand > 6 && rand > 7, rand > 8] =
+    (rand > 9, comm);
+} } }
+"""
+LOADING = {
+    "index": HIDDEN_INDEX,
+    "length": HIDDEN_LENGTH,
+    "moving": MOVING_RANGE,
+    "split": SPLIT_RANGE,
+    "truths": TRUTHS,
+}
 
 
 @pytest.mark.requires("root", "btf")
-@pytest.mark.parametrize("text", [HIDDEN_INDEX, HIDDEN_LENGTH], ids=["index", "length"])
+@pytest.mark.parametrize("text", LOADING.values(), ids=LOADING)
 def test_loads(text: str) -> None:
     assert loading(text) == "loaded"
 
@@ -63,3 +87,12 @@ def test_stacks_in_loops_over_maps(backend: str) -> None:
         clear(@s); clear(@); clear(@n);
     }"""
     assert trace(script, "true", "--backend", backend) == "4\ntrue"
+
+
+@pytest.mark.requires("root", "btf")
+@pytest.mark.parametrize("seed", range(4))
+def test_generated_scripts_load(seed: int) -> None:
+    r = Random(seed)
+    for _ in range(50):
+        text = script(r)
+        assert loading(text) in ("loaded", "refused"), text
