@@ -230,9 +230,7 @@ class Body:
             place=Place.at(span) if span else None,
             **more,  # type: ignore[arg-type]
         )
-        if event not in self.module.events:
-            self.module.events.append(event)
-        index = self.module.events.index(event)
+        index = self.module.event_index(event)
         self.b.emit("emit", *(self.stored(v) for v, _ in fields), event=index)
 
     # Conversion

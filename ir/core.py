@@ -100,6 +100,16 @@ class Module:
     portable: bool = False  # offsets of the kernel's structs are `core` operations
     assumes: dict[tuple[str, str], str] = field(default_factory=dict)  # manifest.Assumption
     plan: dict[tuple[str, str], Choice] = field(default_factory=dict)  # (what, where) -> choice
+    known: dict[Event, int] = field(default_factory=dict)  # events that have an index
+
+    def event_index(self, event: Event) -> int:
+        """The index of an event, which is added unless there is one like it."""
+        for index in range(len(self.known), len(self.events)):
+            self.known.setdefault(self.events[index], index)
+        if event not in self.known:
+            self.known[event] = len(self.events)
+            self.events.append(event)
+        return self.known[event]
 
     def chose(self, what: str, where: str, how: str, why: str) -> None:
         """Record a choice that a pass makes, for `-d plan`. The last for a thing is what holds."""

@@ -86,6 +86,8 @@ def _position(code: Code) -> Value:
 def _program(code: Code) -> str:
     """The program that this function is or belongs to."""
     name = code.function.name
+    if code.function.entry:
+        return name
     owners = [f.name for f in code.module.functions if f.entry and name.startswith(f.name)]
     return max(owners, key=len, default=name)
 
@@ -145,17 +147,10 @@ def place(span: Span | None) -> Place | None:
     return Place.at(span) if span else None
 
 
-def _event_index(code: Code, event: Event) -> int:
-    events = code.module.events
-    if event not in events:
-        events.append(event)
-    return events.index(event)
-
-
 def runtime_error(code: Code, message: str) -> None:
     """Tell user space that the script went wrong at the current instruction's place."""
     event = Event("runtime_error", text=message, place=place(code.span))
-    send(code, _event_index(code, event), [])
+    send(code, code.module.event_index(event), [])
 
 
 def helper_error(code: Code, helper: str, message: str, result: Value | int) -> None:
@@ -171,7 +166,7 @@ def helper_error(code: Code, helper: str, message: str, result: Value | int) -> 
     )
     if isinstance(result, int):
         result = code.const(result)
-    send(code, _event_index(code, event), [code.value("trunc", result, type=I32)])
+    send(code, code.module.event_index(event), [code.value("trunc", result, type=I32)])
 
 
 def report_failure(code: Code, helper: str, message: str, result: Value, level: int) -> None:
