@@ -30,7 +30,15 @@ from . import nodes
 from .builtins import BUILTINS, argument_number, builtin
 from .check_memory import Memory
 from .check_options import Parameters
-from .functions import AGGREGATES, FUNCTIONS, MISPLACED_TYPEOF, TASKS, Function, nearest
+from .functions import (
+    AGGREGATES,
+    FUNCTIONS,
+    MISPLACED_TYPEOF,
+    PERCPU_OFFSETS,
+    TASKS,
+    Function,
+    nearest,
+)
 from .join import base_name
 
 Rule = Callable[["Calls", nodes.Call], Type | None]
@@ -191,6 +199,18 @@ class Calls(Memory, Parameters):
             return None
         self.assume("symbol", name, address)
         return self.literal(node, address, UINT64)
+
+    def percpu_address(self, node: nodes.Call) -> Type | None:
+        name, btf = self.text_at(node, 0) or "", self.target.btf
+        if btf is None or btf.find(name, "var") is None:
+            self.error(node.span, f'Could not resolve variable "{name}" from BTF')
+            return None
+        for symbol in (name, PERCPU_OFFSETS):
+            if self.target.kernel_symbol(symbol) is None:
+                text = f"percpu_kaddr() needs the kernel symbol {symbol}, which is not listed here"
+                self.error(node.span, text, "CONFIG_KALLSYMS_ALL lists it")
+                return None
+        return UINT64
 
     def user_address(self, node: nodes.Call) -> Type | None:
         from .user_addresses import pointer_type
@@ -381,6 +401,7 @@ RULES: dict[str, Rule] = {
     "ksym": Calls.symbol,
     "usym": Calls.symbol,
     "kaddr": Calls.kernel_address,
+    "percpu_kaddr": Calls.percpu_address,
     "uaddr": Calls.user_address,
     "is_err": Calls.error_pointer,
     "kptr": Calls.in_space,

@@ -89,7 +89,11 @@ class Statements(Expressions):
             self.error(node.span, "'return' statement is not allowed in a for-loop")
             return
         type = self.expression(value)
-        if type not in (None, VOID):
+        if type in (None, VOID):
+            return
+        if isinstance(value, nodes.Block):  # as a statement it is blamed as a whole
+            self.report.warning(value.span, "Return value discarded.")
+        else:
             self.discarded(value)
 
     def _in_for(self) -> bool:

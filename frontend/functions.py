@@ -115,7 +115,7 @@ ROWS = (
     Function("ksym", 1, 1, ("other",), Symbol("kernel"), "Name of a kernel address."),
     Function("usym", 1, 1, ("other",), Symbol("user"), "Name of a user address."),
     Function("kaddr", 1, 1, ("text",), None, "Address of a kernel symbol."),
-    Function("percpu_kaddr", 1, 2, ("text", "int"), UINT64, "Address of a per-CPU variable."),
+    Function("percpu_kaddr", 1, 2, ("text", "int"), None, "Address of a per-CPU variable."),
     Function("uaddr", 1, 1, ("text",), None, "Address of a user symbol.", probes=USER_CODE),
     Function("kptr", 1, 1, ("other",), None, "A pointer into kernel memory."),
     Function("uptr", 1, 1, ("other",), None, "A pointer into user memory."),
@@ -175,6 +175,8 @@ ROWS = (
 )  # fmt: skip
 
 FUNCTIONS = {row.name: row for row in ROWS}
+
+PERCPU_OFFSETS = "__per_cpu_offset"  # the kernel's array: what a CPU adds to a variable's address
 
 # Functions and builtin variables that are macros: stdlib.py has their bodies.
 MACROS = (

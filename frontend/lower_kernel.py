@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from bpfscript.diagnostics import Diagnostic, ScriptError
 from bpfscript.ir.core import Block, Value
-from bpfscript.ir.types import BTF, I64
-from bpfscript.types import Pointer, Struct, Type
+from bpfscript.ir.types import BTF, I64, KERNEL
+from bpfscript.types import UINT64, Pointer, Struct, Type
 
 from . import nodes, relocated
 from .body import Body
+from .functions import PERCPU_OFFSETS
 from .locations import is_args
+from .lower_expressions import lower_as
 
 
 def path(body: Body, node: nodes.Call) -> Value:
@@ -25,6 +27,25 @@ def path(body: Body, node: nodes.Call) -> Value:
 
 def socket_cookie(body: Body, node: nodes.Call) -> Value:
     return _with_object(body, node, lambda of: body.b.call("get_socket_cookie", of))
+
+
+def percpu_address(body: Body, node: nodes.Call) -> Value:
+    """The address of a variable on one CPU, this one unless another is given; 0: there is none."""
+    name = body.checked.constants[node.args[0]]
+    assert isinstance(name, bytes)
+    symbols = [body.target.kernel_symbol(s) for s in (name.decode(), PERCPU_OFFSETS)]
+    variable, offsets = (body.const(address or 0) for address in symbols)
+    if len(node.args) == 1:
+        cpu = body.b.call("get_smp_processor_id")
+    else:
+        given = node.args[1]
+        assert not isinstance(given, nodes.TypeName | nodes.Typeof)
+        cpu = lower_as(body, given, UINT64)
+    known = body.emit("ult", cpu, body.const(body.target.cpus))
+    cpu = body.emit("select", known, cpu, body.const(0))
+    place = body.emit("add", offsets, body.emit("shl", cpu, body.const(3)))
+    offset = body.emit("read_int", body.emit("to_ptr", place, type=KERNEL), type=I64, off=0)
+    return body.emit("select", known, body.emit("add", variable, offset), body.const(0))
 
 
 def _with_object(body: Body, node: nodes.Call, use: Callable[[Value], Value]) -> Value:

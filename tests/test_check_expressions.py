@@ -254,3 +254,7 @@ def test_literals_as_conditions() -> None:
 
 def test_c_definitions_that_nothing_uses_are_checked() -> None:
     assert "redefinition" in errors("struct S { int a; }; struct S { int b; }; begin { }")[0]
+
+
+def test_a_block_as_a_statement_is_blamed_as_a_whole() -> None:
+    assert warnings("begin { { 1 } print(2); }") == ["9: Return value discarded."]

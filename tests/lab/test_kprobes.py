@@ -227,3 +227,15 @@ def test_beside_probes_of_other_kinds(trace: Trace, file: int) -> None:
     counts = {name: int(n) for name, n in (line.split(": ") for line in lines[2:])}
     assert counts["@probe"] == counts["@tracepoint"] <= counts["@plain"]
     assert 0 < counts["@profile"] < counts["@probe"]
+
+
+def test_variables_of_each_cpu(trace: Trace, file: int) -> None:
+    """Each has its own; the run queue of this one knows which it is of."""
+    script = """
+        kprobe:vfs_read /tid == $1/ {
+            $rq = (struct rq *)percpu_kaddr("runqueues");
+            print(($rq.cpu == cpu, percpu_kaddr("runqueues", cpu) == (uint64)$rq,
+                   percpu_kaddr("runqueues", 5000)));
+        }
+    """
+    assert trace(script, lambda: os.read(file, 3)) == ["(true, true, 0)"]
