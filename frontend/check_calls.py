@@ -206,7 +206,10 @@ class Calls(Memory, Parameters):
             self.error(node.span, f'Could not resolve variable "{name}" from BTF')
             return None
         for symbol in (name, PERCPU_OFFSETS):
-            if self.target.kernel_symbol(symbol) is None:
+            address = self.target.kernel_symbol(symbol)
+            if address is not None:
+                self.assume("symbol", symbol, address)
+            else:
                 text = f"percpu_kaddr() needs the kernel symbol {symbol}, which is not listed here"
                 self.error(node.span, text, "CONFIG_KALLSYMS_ALL lists it")
                 return None
