@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from functools import cached_property
 
-from bpfscript.codec import ObjectError
 from bpfscript.manifest import Artifact, CodeFunction, CoreRelocation
 
 from .errors import FeatureMissing, MissingType
@@ -14,6 +13,7 @@ from .kernel_btf import kernel_btf
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.btf import Btf
+    from bpfscript.codec import ObjectError
 
     from .cache import Cache
 
@@ -95,12 +95,18 @@ def patch(code: bytearray, at: int, value: int) -> None:
     opcode = code[at]
     low = (value & 0xFFFFFFFF).to_bytes(4, "little")
     if opcode == _LD_IMM64 and at + 2 * _SLOT > len(code):
-        raise ObjectError("damaged object file: half an instruction")
+        raise _misfit("damaged object file: half an instruction")
     if opcode & 7 in (_LDX, _ST, _STX):
         if value >= 1 << 15:
-            raise ObjectError(f"a member lies {value} bytes into its struct, too far for a load")
+            raise _misfit(f"a member lies {value} bytes into its struct, too far for a load")
         struct.pack_into("<h", code, at + 2, value)
     else:
         code[at + 4 : at + 8] = low
         if opcode == _LD_IMM64:
             code[at + 12 : at + 16] = (value >> 32 & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def _misfit(text: str) -> ObjectError:
+    from bpfscript.codec import ObjectError  # not on the way of a start
+
+    return ObjectError(text)
