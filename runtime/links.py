@@ -56,7 +56,7 @@ TIED = {
     "iter": AttachType.TRACE_ITER,
 }
 """Kinds whose program is loaded for one place, each time anew: kernel_types.py."""
-_MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI, AttachType.KPROBE_SESSION)
+MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI, AttachType.KPROBE_SESSION)
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}
@@ -94,7 +94,7 @@ def attach_type(info: ProbeInfo, has: Callable[[str], bool]) -> AttachType:
 
 def groups(info: ProbeInfo, how: AttachType) -> list[list[Attach]]:
     """The probe's places, those together that one link serves."""
-    if how not in _MULTI:
+    if how not in MULTI:
         return [[place] for place in info.attachments]
     multi = how is AttachType.UPROBE_MULTI
     key: Callable[[Attach], tuple[str, str]] = lambda p: (p.kind, p.target if multi else "")  # noqa: E731

@@ -15,7 +15,18 @@ from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
 from .features import Features
 from .kernel_types import KernelTypes
-from .links import LAST_FIRST, RUN_ONCE, TIED, Attacher, Link, attach_type, groups, release, stop
+from .links import (
+    LAST_FIRST,
+    MULTI,
+    RUN_ONCE,
+    TIED,
+    Attacher,
+    Link,
+    attach_type,
+    groups,
+    release,
+    stop,
+)
 from .maps import Map, create_map, sized
 from .process import Child, watch
 from .programs import Loader, run_once
@@ -331,6 +342,8 @@ class Session:
             if places[0].kind in RUN_ONCE:
                 continue
             self.say(f"Trying to attach probe: {places[0].name}")
+            if how in MULTI and places[0].kind != "usdt":
+                self.say(f"Attaching to {len(places)} functions")
             try:
                 self._attach_places(info, attacher, places, how)
             except AttachError as error:
