@@ -70,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f"\n{usage(program())}", end="", file=sys.stderr)
     except ScriptError as error:
         console.diagnostics(error.diagnostics)
+        return error.status
     except MachineError as error:
         console.refusal(error)
         return error.status
@@ -171,6 +172,10 @@ def _check(command: Command) -> None:
         if option.group == ABSENT and command.has(option.long):
             raise MachineError(f"--{option.long} is not supported", option.text)
     _check_format(command.last("f"))
+    functions = command.last("traceable-functions")
+    if functions and not os.access(functions, os.R_OK):
+        why = "No permission" if os.path.exists(functions) else "No such file or directory"
+        raise MachineError(f"Could not read functions from {functions}. ({why})")
     if command.last("B") not in (None, "line", "full", "none"):
         raise UsageError("-B must be either 'line', 'full', or 'none'.")
     share = command.last("max-overhead")

@@ -142,11 +142,19 @@ class ScriptError(Exception):
     As notes it has what the tool shows of each, with the place in the script.
     """
 
+    status = 1  # the tool's exit status
+
     def __init__(self, diagnostics: list[Diagnostic]) -> None:
         self.diagnostics = diagnostics
         super().__init__(diagnostics[0].message if diagnostics else "no diagnostic")
         for diagnostic in diagnostics:
             self.add_note(diagnostic.render())
+
+
+class CFault(ScriptError):
+    """So are its C definitions: a C compiler refuses them."""
+
+    status = 2
 
 
 class CompilerBug(Exception):

@@ -34,7 +34,7 @@ def show(case: Case, tool: str, programs: list[Path]) -> None:
 
 
 def compare(cases: Sequence[Case], how: Comparison, options: argparse.Namespace) -> list[Result]:
-    """Results of all cases, told as they come."""
+    """Results of all cases, told as they come. What fails beside others is tried again alone."""
     results: list[Result] = []
 
     def tell(found: list[Result]) -> None:
@@ -46,14 +46,24 @@ def compare(cases: Sequence[Case], how: Comparison, options: argparse.Namespace)
             if options.v or result.verdict is Verdict.FAILING:
                 print(report.line(result), flush=True)
 
+    def fails(found: list[Result]) -> bool:
+        return any(result.verdict is Verdict.FAILING for result in found)
+
     away = [c for c in cases if options.lab and guest.available() and machine.missing(c.needs)]
     with ThreadPoolExecutor(options.j + 1) as pool:
         there = pool.submit(guest.run, away, how.backends) if away else None
+        again: list[Case] = []
         for found in pool.map(how.check, [c for c in cases if c not in away]):
-            tell(found)
+            if options.j > 1 and fails(found):
+                again.append(found[0].case)
+            else:
+                tell(found)
         if there:
             tell(there.result())
-    return results
+    for case in again:
+        tell(how.check(case))
+    order = {case.name: at for at, case in enumerate(cases)}
+    return sorted(results, key=lambda result: order[result.case.name])
 
 
 def arguments() -> argparse.Namespace:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
-from bpfscript.diagnostics import Diagnostic, ScriptError, Span
+from bpfscript.diagnostics import CFault, Diagnostic, MachineError, Span
 from bpfscript.types import (
     BOOL,
     INT8,
@@ -32,7 +32,7 @@ _SIGNED = ["SCHAR", "SHORT", "INT", "LONG", "LONGLONG", "CHAR_S"]
 
 
 class CDefinitions:
-    """What C text defines. Raises ScriptError where clang finds a fault in it."""
+    """What C text defines. Raises CFault where clang finds a fault in it."""
 
     def __init__(
         self,
@@ -61,8 +61,12 @@ class CDefinitions:
             "definitions.h", args, [("definitions.h", text)], self._macros_wanted
         )
         faults = [d for d in self._unit.diagnostics if d.severity >= d.Error]
-        if faults:
-            raise ScriptError([Diagnostic(_message(d), span_of(definitions)) for d in faults])
+        if faults and definitions:
+            raise CFault([Diagnostic(_message(d), span_of(definitions)) for d in faults])
+        if faults:  # of files that the command line includes
+            error = MachineError(f"{_kind(faults[0])}: {faults[0].spelling}")
+            error.status = CFault.status
+            raise error
 
     def named(self, keyword: str | None, name: str) -> Type | None:
         """`struct S`, `enum E`, a typedef: its type, or None."""
@@ -214,8 +218,11 @@ def _is_function_like(cursor: Any) -> bool:
 
 def _message(fault: Any) -> str:
     where = fault.location
-    kind = "fatal error" if fault.severity > fault.Error else "error"
-    return f"definitions.h:{where.line}:{where.column}: {kind}: {fault.spelling}"
+    return f"definitions.h:{where.line}:{where.column}: {_kind(fault)}: {fault.spelling}"
+
+
+def _kind(fault: Any) -> str:
+    return "fatal error" if fault.severity > fault.Error else "error"
 
 
 def span_of(definitions: Sequence[nodes.CDefinition]) -> Span:

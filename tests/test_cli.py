@@ -236,3 +236,26 @@ def test_info() -> None:
     assert "  version: 1.2.3\n" in text
     answers = re.findall(r"(?:yes|no|unknown \(.*?\))\b", text.partition("Kernel helpers")[2])
     assert len(answers) >= 15
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-e", "struct s { int x int y; }; begin { }"), "expected ';'"),
+        (("-e", "#include <there_is_none.h>\nbegin { }"), "fatal error: 'there_is_none.h' file"),
+        (
+            ("--include", "there_is_none.h", "-e", "begin { print(sizeof(struct s)); }"),
+            "ERROR: fatal error: 'there_is_none.h' file not found\n",
+        ),
+    ],
+)
+def test_what_a_c_compiler_refuses_has_a_status_of_its_own(
+    words: tuple[str, ...], said: str
+) -> None:
+    code, out, err = tool(*words)
+    assert (code, out) == (2, "") and said in err
+
+
+def test_a_list_of_functions_that_cannot_be_read() -> None:
+    code, _, err = tool("--traceable-functions", "/there/is/none", "-e", "begin { }")
+    assert code == 1 and "/there/is/none" in err
