@@ -91,8 +91,8 @@ class Statements(Expressions):
         type = self.expression(value)
         if type in (None, VOID):
             return
-        if isinstance(value, nodes.Block):  # as a statement it is blamed as a whole
-            self.report.warning(value.span, "Return value discarded.")
+        if isinstance(value, nodes.Block | nodes.If):
+            self.report.warning(node.span, "Return value discarded.")
         else:
             self.discarded(value)
 
