@@ -91,6 +91,8 @@ class Ranges:
             return most
         left, right = (self.upper(a, block, depth) for a in instr.args)
         constant = self.constant(instr.args[1])
+        if constant is not None and instr.op in ("shl", "lshr"):
+            constant %= most.bit_length()
         match instr.op:
             case "and":
                 return min(left, right)

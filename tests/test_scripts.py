@@ -47,7 +47,9 @@ begin { for ($i : 0..rand) { while (strcontains(comm, str($1))) {
     (rand > 9, comm);
 } } }
 """
+HUGE_SHIFT = 'begin { print(str("abcdef")[(rand << 9223372036854775807) % 4]); }'
 LOADING = {
+    "shift": HUGE_SHIFT,
     "index": HIDDEN_INDEX,
     "length": HIDDEN_LENGTH,
     "moving": MOVING_RANGE,
