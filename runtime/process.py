@@ -26,7 +26,7 @@ def watch(pid: int) -> Fd:
 class Child:
     """A process of our own that waits before exec, so that it is traced from its first instruction.
 
-    It ends with us, however we end: while it waits, because its pipe closes; later by SIGTERM.
+    It ends with us: while it waits, as its pipe closes; later by SIGTERM, unless we are killed.
     """
 
     def __init__(self, arguments: list[str], path: str) -> None:

@@ -105,23 +105,6 @@ def test_an_interrupt_ends_it_at_once_while_maps_are_printed() -> None:
     assert process.returncode == -signal.SIGINT
 
 
-def test_an_interrupted_child_is_not_left_behind() -> None:
-    process = started("-c", "sleep 1000", "-e", "interval:s:9 { }")
-    attached(process)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    (child,) = children.read_text().split()
-    process.kill()
-    process.communicate()
-    until(lambda: not _running(child))
-
-
-def _running(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def test_a_process_that_is_gone_is_told_before_anything_else() -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
