@@ -23,9 +23,10 @@ print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru
 
 
 def script(blocks: int) -> str:
-    """One program of so many blocks that do something."""
-    body = " ".join(f"if (pid == {i}) {{ @x[{i % 50}] = count(); }}" for i in range(blocks))
-    return f"begin {{ {body} }}"
+    """So many blocks that do something, ten to a program."""
+    ifs = [f"if (pid == {i}) {{ @x[{i % 50}] = count(); }}" for i in range(blocks)]
+    parts = (" ".join(ifs[at : at + 10]) for at in range(0, blocks, 10))
+    return " ".join(f"interval:s:{n} {{ {part} }}" for n, part in enumerate(parts, 1))
 
 
 def measure(blocks: int, backend: str) -> tuple[float, float]:

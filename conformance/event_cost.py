@@ -140,7 +140,10 @@ def spent(pid: int) -> int:
     """run_time_ns of the programs that a process holds descriptors of."""
     total: dict[str, int] = {}
     for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        fields = dict(line.split(":", 1) for line in path.read_text().splitlines() if ":" in line)
+        text = ""
+        with contextlib.suppress(FileNotFoundError):  # let go of meanwhile
+            text = path.read_text()
+        fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
         if "run_time_ns" in fields:
             total[fields["prog_id"].strip()] = int(fields["run_time_ns"])
     return sum(total.values())

@@ -14,6 +14,7 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -89,8 +90,6 @@ def received(process: subprocess.Popen[bytes], wanted: int, quiet: float = 1.0) 
 
 def stream(tool: str) -> Numbers:
     """Percent of a million events that are lost; µs of CPU time for one that is printed."""
-    import threading
-
     spent = []
     for count in (1, MANY):
         with tracing(tool, "-e", SHOW) as (process, seconds):
@@ -122,7 +121,8 @@ def dump(tool: str, action: str, count: int) -> Numbers:
         time.sleep(0.2)
         start = time.perf_counter()
         os.kill(process.pid, signal.SIGINT)
-        assert process.stdout
+        assert process.stdout and process.stderr
+        threading.Thread(target=process.stderr.read).start()  # or a full pipe stops the tool
         process.stdout.read()
         return (time.perf_counter() - start,)
 

@@ -19,7 +19,7 @@ from .sys import Cmd, Kernel, MapBatch, MapCreate, MapElement, MapFreeze, addres
 F_NO_PREALLOC = 1 << 0
 F_RDONLY_PROG = 1 << 7
 
-_PREALLOCATED = 1 << 20  # bytes: more than this is allocated entry by entry
+_PREALLOCATED = 32 << 20  # bytes: more is allocated entry by entry, which bursts of keys outrun
 _CHUNK = 1 << 20  # bytes of values asked for in one batch
 # bytes of the ring of events: at least, for probes that run seldom, and for others
 _RING_LEAST, _RING_SLOW, _RING_FAST = 1 << 18, 1 << 22, 1 << 25
