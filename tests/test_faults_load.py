@@ -121,6 +121,13 @@ def test_a_full_map_keeps_what_it_has_and_says_so() -> None:
     assert {"type": "value", "data": 10} in records
 
 
+def test_a_burst_of_new_keys_is_kept() -> None:
+    maps = "".join(f"@{name}[$i] = hist($i); " for name in "abc")
+    lengths = "print((len(@a), len(@b), len(@c))); clear(@a); clear(@b); clear(@c);"
+    done = tool("-q", "-e", f"begin {{ for ($i : 0..4000) {{ {maps}}} {lengths} exit(); }}")
+    assert (done.stdout.strip(), done.stderr) == ("(4000, 4000, 4000)", "")
+
+
 def test_a_ring_that_overflows_is_counted() -> None:
     script = 'begin { for ($i : 0..50000) { printf("%1000d\\n", $i); } }'
     done = tool("-e", script, BPFTRACE_PERF_RB_PAGES="2")

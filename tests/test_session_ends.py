@@ -146,7 +146,7 @@ class Recording(Kernel):
 
 def test_structs_of_a_load() -> None:
     kernel = Recording()
-    big = MapDef("@big", MapType.PERCPU_HASH, UINT64, None, 8, 4096, 4096)
+    big = MapDef("@big", MapType.PERCPU_HASH, UINT64, None, 8, 8192, 4096)
     made = artifact((BEGIN, Assembler().address(R1, "@big")), maps=[big])
     with Session(made, Notes(), kernel=kernel, signals=False) as session:
         session.load()
