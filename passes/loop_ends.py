@@ -61,9 +61,9 @@ class LoopEnds:
             self._start(iterator)
             code.jump(header, *args)
 
-    def count(self, loop: Loop, rounds: int, unless: str) -> None:
-        """A counter is one more parameter of the header."""
-        code, stop, counter = self.code, self._stop(loop, unless), Value(I64)
+    def count(self, loop: Loop, rounds: int) -> None:
+        """A counter is one more parameter of the header; beyond so many rounds, that is told."""
+        code, stop, counter = self.code, self._stop(loop, f"{rounds} rounds"), Value(I64)
         back = self._ways_back(loop)
         for block, edge in self._ways_in(loop):
             header, args = self._split(block, edge, "start")
@@ -71,7 +71,7 @@ class LoopEnds:
         for block, edge in back:
             header, args = self._split(block, edge, "again")
             more = code.add(counter, 1)
-            code.branch(code.op("ult", more, rounds), header, stop, (*args, more))
+            code.branch(code.op("ult", more, rounds + 1), header, stop, (*args, more))
         loop.header.params.append(counter)
 
     def _stop(self, loop: Loop, unless: str) -> Block:

@@ -17,7 +17,6 @@ from elftools.construct import ConstructError
 from elftools.dwarf.compileunit import CompileUnit
 from elftools.dwarf.die import DIE
 from elftools.dwarf.dwarfinfo import DWARFInfo
-from elftools.dwarf.ranges import BaseAddressEntry
 from elftools.elf.elffile import ELFFile
 
 from bpfscript.target import FunctionType, MachineError
@@ -25,7 +24,7 @@ from bpfscript.types import Field, Struct, Type, align_up
 
 from .archives import SIGN
 from .debug_files import debug_files
-from .dwarf_entries import attribute, name_of
+from .dwarf_entries import attribute, end_of, name_of, pieces, subprograms
 from .dwarf_lines import line_address
 from .dwarf_types import TYPE_TAGS, TypeReader
 from .elf_functions import elf_file
@@ -39,7 +38,6 @@ _DAMAGED = (
     ValueError,
 )  # fmt: skip
 """What pyelftools raises for a file that is not as it should be."""
-_SCOPES = ("DW_TAG_namespace", "DW_TAG_module", "DW_TAG_structure_type", "DW_TAG_class_type")
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -146,7 +144,7 @@ class Dwarf:
 
     def _function_at(self, address: int) -> DIE | None:
         for unit in self._units_at(address):
-            for die in _subprograms(unit.get_top_DIE()):
+            for die in subprograms(unit.get_top_DIE()):
                 if self._entry(die) == address:
                     return die
         return None
@@ -154,19 +152,10 @@ class Dwarf:
     def _entry(self, function: DIE) -> int | None:
         """Where a function starts: one that is split has the hot part first."""
         low: int | None = attribute(function, "DW_AT_low_pc")
-        lists = self._dwarf.range_lists() if "DW_AT_ranges" in function.attributes else None
-        if low is not None or lists is None:
+        if low is not None:
             return low
-        at = function.attributes["DW_AT_ranges"]
-        unit = function.cu
-        assert isinstance(unit, CompileUnit)
-        base = attribute(unit.get_top_DIE(), "DW_AT_low_pc") or 0
-        for part in lists.get_range_list_at_offset(at.value, unit):
-            if isinstance(part, BaseAddressEntry):
-                base = part.base_address
-            else:
-                return int(part.begin_offset + (0 if part.is_absolute else base))
-        return None
+        assert isinstance(function.cu, CompileUnit)
+        return next((start for start, _ in pieces(self._dwarf, function.cu, function)), None)
 
     def _units_at(self, address: int) -> Iterator[CompileUnit]:
         """The unit whose code an address is in; without an index, all that may be."""
@@ -245,14 +234,6 @@ def _ranges(index: bytes, order: str) -> Iterator[tuple[int, int, int]]:
         at = start + length
 
 
-def _subprograms(parent: DIE) -> Iterator[DIE]:
-    for die in parent.iter_children():
-        if die.tag == "DW_TAG_subprogram":
-            yield die
-        elif die.tag in _SCOPES:
-            yield from _subprograms(die)
-
-
 def _types(parent: DIE) -> Iterator[tuple[tuple[str, str], DIE]]:
     """((tag, name), definition) of the types of a unit; the first of each name comes last."""
     found = []
@@ -266,8 +247,7 @@ def _types(parent: DIE) -> Iterator[tuple[tuple[str, str], DIE]]:
 
 def _covers(unit: DIE, address: int) -> bool:
     """Whether the code of a unit may contain an address."""
-    low, high = attribute(unit, "DW_AT_low_pc"), unit.attributes.get("DW_AT_high_pc")
-    if high is None or low is None:
+    low = attribute(unit, "DW_AT_low_pc")
+    if low is None or (end := end_of(unit, low)) is None:
         return True  # it has several ranges
-    end = high.value if high.form == "DW_FORM_addr" else low + high.value
     return bool(low <= address < end)

@@ -10,11 +10,9 @@ from typing import NamedTuple
 from elftools.dwarf.compileunit import CompileUnit
 from elftools.dwarf.die import DIE
 from elftools.dwarf.dwarfinfo import DWARFInfo
-from elftools.dwarf.ranges import BaseAddressEntry
 
-from .dwarf_entries import attribute, name_of, referred
+from .dwarf_entries import attribute, end_of, name_of, pieces, referred, subprograms
 
-_SCOPES = ("DW_TAG_namespace", "DW_TAG_module", "DW_TAG_structure_type", "DW_TAG_class_type")
 _CODE = ("DW_TAG_lexical_block", "DW_TAG_inlined_subroutine")
 _ORIGINS = ("DW_AT_abstract_origin", "DW_AT_specification")
 
@@ -33,7 +31,7 @@ class Unit:
         self._dwarf, self._unit = dwarf, unit
         self._top = unit.get_top_DIE()
         self._functions = sorted(
-            ((low, high, die) for die in _functions(self._top) for low, high in self._ranges(die)),
+            ((low, high, die) for die in subprograms(self._top) for low, high in self._ranges(die)),
             key=lambda row: row[0],
         )
         self._starts = [low for low, _, _ in self._functions]
@@ -72,28 +70,10 @@ class Unit:
         return f"{self._paths[file]}:{line}" if line and file in self._paths else ""
 
     def _ranges(self, die: DIE) -> Iterator[tuple[int, int]]:
-        low, high = attribute(die, "DW_AT_low_pc"), die.attributes.get("DW_AT_high_pc")
-        if low is not None and high is not None:
-            yield low, high.value if high.form == "DW_FORM_addr" else low + high.value
-        lists = self._dwarf.range_lists() if "DW_AT_ranges" in die.attributes else None
-        if lists is None:
-            return
-        base = attribute(self._top, "DW_AT_low_pc") or 0
-        at = die.attributes["DW_AT_ranges"].value
-        for part in lists.get_range_list_at_offset(at, self._unit):
-            if isinstance(part, BaseAddressEntry):
-                base = part.base_address
-            else:
-                start = 0 if part.is_absolute else base
-                yield start + part.begin_offset, start + part.end_offset
-
-
-def _functions(parent: DIE) -> Iterator[DIE]:
-    for die in parent.iter_children():
-        if die.tag == "DW_TAG_subprogram":
-            yield die
-        elif die.tag in _SCOPES:
-            yield from _functions(die)
+        low = attribute(die, "DW_AT_low_pc")
+        if low is not None and (high := end_of(die, low)) is not None:
+            yield low, high
+        yield from pieces(self._dwarf, self._unit, die)
 
 
 def _symbol(die: DIE) -> str:
