@@ -80,7 +80,10 @@ def _str_concat(body: Body, node: nodes.Call) -> Value:
     first, second = (body.checked.types[argument] for argument in node.args)
     size, want = first.size + second.size, body.checked.types[node].size
     tail = body.pack([(0, tail, second)], size)
-    whole = body.pack([(0, head, first)], max(first.size + size, want))
+    room = max(first.size + size, want)
+    whole = body.entry_slot(room)
+    body.b.emit("fill", whole, off=0, size=room)
+    body.b.copy(whole, head, first.size)
     length = body.emit("string_length", head, size=first.size)
     fits = body.emit("ult", length, body.const(first.size))
     length = body.emit("select", fits, length, body.const(first.size - 1))

@@ -2,6 +2,7 @@
 
 string_eq %s, rodata "sh\\0"  →  words of %s against constants, without a branch
 string_eq %s, %t             →  a loop over bytes until they differ or end
+string_find %s, rodata "sh\\0"  →  a loop over places in %s, then as above
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from bpfscript.ir.types import I1, I64
 
 from .code import Code
 from .legal_memory import INLINE, aligned, byte_at, chunks
+
+FOUND_INLINE = 16  # bytes of a literal that is searched for without an inner loop
 
 
 def string_eq(code: Code, instr: Instr) -> Value:
@@ -102,23 +105,56 @@ def _until_zero(code: Code, count: int, element: Callable[[Value], Value]) -> Va
 
 
 def string_find(code: Code, instr: Instr) -> Value:
-    """Naive search in one loop over (start in the first, position in the second string).
-
-    One loop, not two: the verifier follows a single head, and gives up on fewer scripts.
-    """
+    """Index of the first place in one string where another stands, or -1."""
     (text, part), sizes = instr.args, instr.attrs["sizes"]
     assert isinstance(sizes, tuple)
-    head = code.block("search", I64, I64)
-    done = code.block("found", I64)
-    want, have, compare, again, differ = (
-        code.block(name) for name in ("want", "have", "compare", "again", "differ")
-    )
-    inside, ended = code.block("inside"), code.block("restart")
-    minus = code.const(-1)
-    zero = code.const(0)
-    code.jump(head, zero, zero)
+    literal = _literal(code, part)
+    needle = literal.partition(b"\0")[0] if literal is not None else None
+    if needle is not None and len(needle) <= FOUND_INLINE:
+        return _find_literal(code, text, needle, sizes[0])
+    return _find(code, text, part, sizes)
+
+
+def _find_literal(code: Code, text: Value, needle: bytes, size: int) -> Value:
+    """A loop over places; after the first byte there is one comparison, of all others."""
+    if not needle or len(needle) > size:
+        return code.const(-1 if needle else 0)
+    head, inside = code.block("search", I64), code.block("place")
+    first, other, step = code.block("first"), code.block("other"), code.block("next")
+    done, minus = code.block("found", I64), code.const(-1)
+    code.jump(head, code.const(0))
     code.at(head)
-    start, at = head.params
+    i = head.params[0]
+    places = size - len(needle) + 1
+    code.branch(code.op("ult", i, places), inside, done, else_args=(minus,))
+    code.at(inside)
+    found = byte_at(code, text, i)
+    code.branch(code.op("eq", found, needle[0]), first, other)
+    code.at(first)
+    rest = code.at_offset(code.value("ptr_add", text, i), 1)
+    code.branch(_equals_literal(code, rest, needle[1:]), done, step, then_args=(i,))
+    code.at(other)
+    code.branch(code.op("eq", found, 0), done, step, then_args=(minus,))
+    code.at(step)
+    code.jump(head, code.add(i, 1))
+    code.at(done)
+    return done.params[0]
+
+
+def _find(code: Code, text: Value, part: Value, sizes: tuple[int, ...]) -> Value:
+    """Naive search: a loop over places, and at each a loop over bytes that agree."""
+    head, place, match = code.block("search", I64), code.block("place"), code.block("match", I64)
+    want, have, inside = code.block("want"), code.block("have"), code.block("inside")
+    again, differ, step = code.block("again"), code.block("differ"), code.block("next")
+    done, minus, zero = code.block("found", I64), code.const(-1), code.const(0)
+    code.jump(head, zero)
+    code.at(head)
+    start = head.params[0]
+    code.branch(code.op("ult", start, sizes[0]), place, done, else_args=(minus,))
+    code.at(place)
+    code.jump(match, zero)
+    code.at(match)
+    at = match.params[0]
     code.branch(code.op("ult", at, sizes[1]), want, done, else_args=(start,))
     code.at(want)
     wanted = byte_at(code, part, at)
@@ -130,12 +166,10 @@ def string_find(code: Code, instr: Instr) -> Value:
     found = byte_at(code, text, where)
     code.branch(code.op("eq", found, wanted), again, differ)
     code.at(again)
-    code.jump(head, start, code.add(at, 1))
+    code.jump(match, code.add(at, 1))
     code.at(differ)
-    code.branch(code.op("eq", found, 0), compare, ended)
-    code.at(compare)
-    code.jump(done, minus)
-    code.at(ended)
-    code.jump(head, code.add(start, 1), zero)
+    code.branch(code.op("eq", found, 0), done, step, then_args=(minus,))
+    code.at(step)
+    code.jump(head, code.add(start, 1))
     code.at(done)
     return done.params[0]
