@@ -26,6 +26,7 @@ from .loop_states import hide_entering, hide_living, hide_loaded, typed_pointers
 from .trip_counts import TripCounts
 
 COUNTED = 4096  # rounds of a loop where the kernel has nothing better
+OLDER = "loops without this limit need Linux 6.4, and portable objects are for older kernels, too"
 SURE = 0xFFFF  # rounds in a frame: BPF_MAX_TIMED_LOOPS
 LONGEST = 1 << 32  # rounds: more would keep a processor for minutes
 
@@ -71,11 +72,11 @@ def _repeating(code: Code, loops: list[Loop], counts: TripCounts) -> None:
 
 def _counted(code: Code, loops: list[Loop], counts: TripCounts) -> None:
     known = {loop.header: counts.of(loop) for loop in loops}
-    _refuse(known, known, COUNTED)
+    _refuse(known, known, COUNTED, OLDER)
     ends = LoopEnds(code, loops)
     for loop in reversed(loops):
         if known[loop.header] is None:  # else the verifier counts the script's own
-            ends.count(loop, COUNTED + 1, f"{COUNTED} rounds")
+            ends.count(loop, COUNTED)
 
 
 def _sure(within: dict[Block, int | None]) -> set[Block]:
@@ -91,10 +92,12 @@ def _sure(within: dict[Block, int | None]) -> set[Block]:
 _Rounds = dict[Block, int | None]
 
 
-def _refuse(rounds: _Rounds, own: _Rounds, limit: int) -> None:
+def _refuse(rounds: _Rounds, own: _Rounds, limit: int, hint: str | None = None) -> None:
     """Loops with too many rounds, but for those that are in such a loop already."""
     faults = [
-        Diagnostic(f"the loop goes round {count} times, at most {limit} are possible", span)
+        Diagnostic(
+            f"the loop goes round {count} times, at most {limit} are possible", span, hint=hint
+        )
         for header, count in rounds.items()
         if count
         and count > limit
