@@ -23,6 +23,14 @@ else:
 
 
 @dataclass(frozen=True, slots=True)
+class UserImage:
+    """An ELF file. `fixed`: an executable that can lie at its own addresses only (ET_EXEC)."""
+
+    inode: int
+    fixed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class UserSymbol:
     """A function symbol of an ELF file. `offset` is where its code lies in the file."""
 
@@ -111,6 +119,9 @@ class Target(Protocol):
     def has(self, feature: str) -> bool:
         """Whether the kernel has `feature`, one of `FEATURES`."""
 
+    def callable_by(self, function: str, type: int) -> bool:
+        """Whether programs of a type, a ProgramType, may call a function of the kernel."""
+
     def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
         """(category, event) of the tracepoints whose parts match the patterns (`*`), sorted."""
 
@@ -138,6 +149,9 @@ class Target(Protocol):
 
     def user_file(self, name: str) -> list[str]:
         """Paths that a uprobe's target names: a path, a glob, a program in $PATH or a library."""
+
+    def user_image(self, path: str) -> UserImage:
+        """What an ELF file is. Raises MachineError for what is not ELF."""
 
     def user_symbols(self, path: str) -> list[UserSymbol]:
         """Function symbols of an ELF file. Raises MachineError for what is not ELF."""
@@ -212,6 +226,9 @@ class OlderTarget:
         left_out = feature == "get_current_task_btf" or (self._oldest and feature in RECENT)
         return not left_out and self._target.has(feature)
 
+    def callable_by(self, function: str, type: int) -> bool:
+        return not self._oldest and self._target.callable_by(function, type)
+
 
 def matches(pattern: str, name: str) -> bool:
     """Whether a name matches a probe pattern. Only `*` is special (LANGUAGE §3.2)."""
@@ -252,6 +269,8 @@ class RecordedTarget:
     usdt: dict[str, list[UsdtProbe]] = field(default_factory=dict)
     debug: dict[str, DebugInfo] = field(default_factory=dict)
     demangled: dict[str, str] = field(default_factory=dict)
+    callable: frozenset[tuple[str, int]] = frozenset()  # (kernel function, type of programs)
+    images: dict[str, UserImage] = field(default_factory=dict)
 
     @property
     def modules(self) -> list[str]:
@@ -262,6 +281,9 @@ class RecordedTarget:
 
     def has(self, feature: str) -> bool:
         return feature in self.features
+
+    def callable_by(self, function: str, type: int) -> bool:
+        return (function, type) in self.callable
 
     def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
         return sorted(k for k in self.formats if matches(category, k[0]) and matches(event, k[1]))
@@ -286,6 +308,9 @@ class RecordedTarget:
 
     def user_file(self, name: str) -> list[str]:
         return sorted(path for path in self.files if matches(name, path))
+
+    def user_image(self, path: str) -> UserImage:
+        return self.images[path]
 
     def user_symbols(self, path: str) -> list[UserSymbol]:
         return self.files[path]

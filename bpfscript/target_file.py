@@ -26,6 +26,7 @@ from bpfscript.target import (
     RecordedTarget,
     Target,
     UsdtProbe,
+    UserImage,
     UserSymbol,
 )
 
@@ -76,6 +77,12 @@ class SavedTarget(RecordedTarget):
 
     def user_file(self, name: str) -> list[str]:
         return list(self.names[name]) if name in self.names else self._unknown(name, name)
+
+    def callable_by(self, function: str, type: int) -> bool:
+        self._unknown(f"who may call {function}")
+
+    def user_image(self, path: str) -> UserImage:
+        self._unknown(f"the file {path}")
 
     def user_symbols(self, path: str) -> list[UserSymbol]:
         return self.files[path] if path in self.files else self._unknown(path, path)

@@ -10,7 +10,7 @@ from .builtins import BUILTINS, argument_number, builtin
 from .check_base import constant_type
 from .check_types import Types
 from .config import KEYS, STACK_MODES, stack_mode_fault
-from .functions import FUNCTIONS, nearest
+from .functions import FUNCTIONS, USER_CODE, nearest
 from .probes import PROBES, ProbeKind
 
 Word = nodes.Identifier | nodes.Call
@@ -31,6 +31,8 @@ class Builtins(Types):
             if node.name == "__builtin_arch":
                 return self.literal(node, self.target.arch.encode())
             return self.literal(node, not self.checked.options.unsafe)
+        if node.name in ("__builtin_elf_is_exe", "__builtin_elf_ino"):
+            return self._user_image(node)
         constant = self.names.enum_constant(node.name)
         if constant is not None:
             value, enum = constant
@@ -44,6 +46,19 @@ class Builtins(Types):
         hint = nearest(node.name, [*BUILTINS, *FUNCTIONS])
         self.error(node.span, f"Unknown identifier: '{node.name}'", hint)
         return None
+
+    def _user_image(self, node: nodes.Identifier) -> Type | None:
+        """What is known of the file that a probe is in; of no file, nothing."""
+        exact = node.name == "__builtin_elf_is_exe"
+        files = {p.target for p in self.instance.attachments if self.kind.name in USER_CODE}
+        if not files:
+            return self.literal(node, False if exact else 0)
+        images = [self.target.user_image(path) for path in sorted(files)]
+        values = {image.fixed if exact else image.inode for image in images}
+        if len(values) > 1:
+            self.error(node.span, f"{node.name} in a probe of several files")
+            return None
+        return self.literal(node, values.pop())
 
     def missing(self, node: Word) -> bool:
         """Report names that are gone, or that are known but not to be had."""

@@ -35,11 +35,12 @@ from .functions import (
     FUNCTIONS,
     MISPLACED_TYPEOF,
     PERCPU_OFFSETS,
-    TASKS,
+    TASK_BY_ID,
     Function,
     nearest,
 )
 from .join import base_name
+from .probes import PROBES
 
 Rule = Callable[["Calls", nodes.Call], Type | None]
 
@@ -284,7 +285,7 @@ class Calls(Memory, Parameters):
     def command(self, node: nodes.Call) -> Type | None:
         if not node.args:
             return BUILTINS["comm"].type
-        if self.kind.name not in TASKS:
+        if self.kernel_has(TASK_BY_ID) and not self.may_call(TASK_BY_ID):
             shown = self.kind.probetype or self.kind.name
             text = f"Syntax comm(PID) is not supported in this probe type yet. Type: {shown}"
             self.error(node.span, text)
@@ -318,8 +319,17 @@ class Calls(Memory, Parameters):
         return self.literal(node, number, UINT64)
 
     def kernel_function(self, node: nodes.Call) -> Type:
-        btf, name = self.target.btf, self.text_at(node, 0) or ""
-        return self.literal(node, btf is not None and btf.find(name, "func") is not None)
+        name = self.text_at(node, 0) or ""
+        has = self.kernel_has if node.name == "kfunc_exist" else self.may_call
+        return self.literal(node, has(name))
+
+    def kernel_has(self, function: str) -> bool:
+        btf = self.target.btf
+        return btf is not None and btf.find(function, "func") is not None
+
+    def may_call(self, function: str) -> bool:
+        """Whether programs for the probe may call a function of the kernel."""
+        return self.target.callable_by(function, int(PROBES[self.instance.attached].program))
 
     def send_signal(self, node: nodes.Call) -> Type | None:
         argument, type = self.argument(node, 0), self.typed_at(node, 0)
@@ -418,6 +428,7 @@ RULES: dict[str, Rule] = {
     "cgroup_path": Calls.cgroup_path,
     "cgroupid": Calls.cgroup_id,
     "kfunc_exist": Calls.kernel_function,
+    "kfunc_allowed": Calls.kernel_function,
     "nsecs": Calls.clock,
     "pid": Calls.process_id,
     "tid": Calls.process_id,

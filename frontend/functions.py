@@ -145,6 +145,7 @@ ROWS = (
     Function("getopt", 1, 3, ("other",), None, "A named parameter."),
     # Literals
     Function("kfunc_exist", 1, 1, ("text",), None, "Whether the kernel's BTF has a function."),
+    Function("kfunc_allowed", 1, 1, ("text",), None, "Whether a probe may call such a function."),
     Function("is_literal", 1, 1, ("any",), None, "Whether it is known while compiling."),
     Function("is_str", 1, 1, ("any",), None, "Whether it is a string."),
     Function("is_ptr", 1, 1, ("any",), None, "Whether it is a pointer."),
@@ -176,6 +177,7 @@ ROWS = (
 
 FUNCTIONS = {row.name: row for row in ROWS}
 
+TASK_BY_ID = "bpf_task_from_pid"
 PERCPU_OFFSETS = "__per_cpu_offset"  # the kernel's array: what a CPU adds to a variable's address
 
 # Functions and builtin variables that are macros: stdlib.py has their bodies.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from bpfscript.ir.core import Entry, Function, Module, Value
 from bpfscript.ir.types import CTX, I32
 from bpfscript.manifest import GLOBALS_LAYOUT, Internal, MapDef, MapType, ProbeInfo, ProgramType
@@ -83,14 +81,10 @@ def lower_instance(
 
 
 def _entry(instance: Instance, probe: ProbeInfo) -> Entry:
-    kind = instance.kind
-    if kind in ("fentry", "fexit"):  # or a kprobe in their place
-        kind = instance.attachments[0].kind
-    elif kind == "tracepoint" and instance.attachments[0].kind == "raw_tracepoint":
-        kind = "rawtracepoint"
+    kind = instance.attached
     type = PROBES[kind].program
     if instance.syscall_side:
-        type, kind = ProgramType.RAW_TRACEPOINT, f"syscall_{instance.syscall_side}"
+        kind = f"syscall_{instance.syscall_side}"
     section = _section(_SECTIONS.get(type, kind), instance)
     return Entry(type, section, kind, probe, instance.syscalls)
 
@@ -115,7 +109,7 @@ def _frame(body: Body) -> None:
     if not _has_map_loop(body.instance.probe):
         return
     seen: dict[Local, None] = {}
-    for node in _walk(body.instance.probe):
+    for node in nodes.walk(body.instance.probe):
         if isinstance(node, nodes.Variable) and node in body.checked.locals:
             local = body.checked.locals[node]
             if local.captured:
@@ -126,13 +120,7 @@ def _frame(body: Body) -> None:
 
 
 def _has_map_loop(node: nodes.Node) -> bool:
-    return any(isinstance(n, nodes.For) and isinstance(n.over, nodes.Map) for n in _walk(node))
-
-
-def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
-    yield node
-    for child in nodes.children(node):
-        yield from _walk(child)
+    return any(isinstance(n, nodes.For) and isinstance(n.over, nodes.Map) for n in nodes.walk(node))
 
 
 def _uses_globals(checked: Checked) -> bool:
@@ -140,7 +128,7 @@ def _uses_globals(checked: Checked) -> bool:
     return any(
         isinstance(node, nodes.Identifier | nodes.Call) and node.name in {*names, "sw_tai"}
         for instance in checked.instances
-        for node in _walk(instance.probe)
+        for node in nodes.walk(instance.probe)
     )
 
 

@@ -24,7 +24,7 @@ from .locations import Location, locate, read, remote_pointer
 from .lower_builtins import BUILTINS, argument_number, from_global, numbered_argument, symbol
 from .lower_compare import memcmp
 from .lower_expressions import assign, lower, lower_as, map_key, value_type
-from .lower_kernel import path, percpu_address, socket_cookie
+from .lower_kernel import path, percpu_address, process_name, socket_cookie
 from .lower_statements import leave
 from .lower_text import TEXTS
 from .typed import MapInfo
@@ -463,6 +463,7 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "signal_thread": _signal("send_signal_thread"),
     "override": _override,
     "write_user": _write_user,
+    "comm": process_name,
     "memcmp": memcmp,
     "is_err": _is_err,
     "path": path,

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from bpfscript.diagnostics import Diagnostic, ScriptError
 from bpfscript.ir.core import Block, Value
 from bpfscript.ir.types import BTF, I64, KERNEL
-from bpfscript.types import UINT64, Pointer, Struct, Type
+from bpfscript.types import INT32, UINT64, Pointer, Struct, Type
 
 from . import nodes, relocated
 from .body import Body
-from .functions import PERCPU_OFFSETS
+from .functions import PERCPU_OFFSETS, TASK_BY_ID
 from .locations import is_args
 from .lower_expressions import lower_as
 
@@ -27,6 +27,39 @@ def path(body: Body, node: nodes.Call) -> Value:
 
 def socket_cookie(body: Body, node: nodes.Call) -> Value:
     return _with_object(body, node, lambda of: body.b.call("get_socket_cookie", of))
+
+
+def process_name(body: Body, node: nodes.Call) -> Value:
+    """`comm`, or `comm(pid)`: the name of a process that the kernel finds by its id."""
+    if not node.args:
+        return body.emit("comm")
+    given, size = node.args[0], body.checked.types[node].size
+    assert not isinstance(given, nodes.TypeName | nodes.Typeof)
+    pid = lower_as(body, given, INT32)
+    btf, text = body.target.btf, body.entry_slot(size)
+    if btf is None or not btf.find(TASK_BY_ID, "func"):
+        body.event("warnf", span=node.span, text=f"comm(PID) needs {TASK_BY_ID} of Linux 6.2")
+        return body.emit("rodata", data=b"[unknown]".ljust(size, b"\0"))
+    if body.checked.options.portable:
+        relocated.assume_release(body)
+    found, missing, end = body.b.block("found"), body.b.block("missing"), body.b.block("named")
+    task = body.b.call("task_from_pid", pid)
+    body.b.branch(body.emit("ne", task, body.const(0)), found, missing)
+    body.start(found)
+    place = body.emit("to_ptr", task, type=BTF)
+    start = btf.member_offset("task_struct", "comm") or 0
+    for offset in range(0, 16, 8):  # the kernel pads it with zeros
+        word = body.emit("load", place, type=I64, off=start + offset)
+        body.b.emit("store", text, word, off=offset)
+    body.b.emit("fill", text, off=16, size=size - 16)
+    body.b.call("task_release", task)
+    body.b.jump(end)
+    body.start(missing)
+    body.event("warnf", [(pid, INT32)], node.span, text="No such process (pid=%d)")
+    body.b.copy(text, body.emit("rodata", data=b"N/A".ljust(size, b"\0")), size)
+    body.b.jump(end)
+    body.start(end)
+    return text
 
 
 def percpu_address(body: Body, node: nodes.Call) -> Value:
@@ -84,6 +117,9 @@ def _way(body: Body, node: nodes.Node) -> list[int] | None:
     if isinstance(node, nodes.Unary) and node.op == "*":
         way = _way(body, node.operand)
         return None if way is None else [*way, 0]
+    if isinstance(node, nodes.Variable):
+        only = _only_value(body, node)
+        return None if only is None else _way(body, only)
     if not isinstance(node, nodes.FieldAccess):
         return None
     if is_args(node.operand):
@@ -98,6 +134,28 @@ def _way(body: Body, node: nodes.Node) -> list[int] | None:
     if way is None:
         return None
     return [*way, offset] if isinstance(of, Pointer) else [*way[:-1], way[-1] + offset]
+
+
+def _only_value(body: Body, node: nodes.Variable) -> nodes.Expr | None:
+    """What a variable stands for all its life, if that is one expression."""
+    local, values = body.checked.locals.get(node), list[nodes.Expr | None]()
+    for each in nodes.walk(body.instance.probe):
+        match each:
+            case nodes.Let(variable=target, value=value) if value is not None:
+                pass
+            case nodes.Assign(target=nodes.Variable() as target, op=op):
+                value = None if op else each.value
+            case nodes.Increment(target=nodes.Variable() as target):
+                value = None
+            case nodes.Call(name="find", args=(_, _, nodes.Variable() as target)):
+                value = None
+            case nodes.AddressOf(of=nodes.Variable() as target):
+                value = None
+            case _:
+                continue
+        if body.checked.locals.get(target) is local:
+            values.append(value)
+    return values[0] if local and len(values) == 1 else None
 
 
 def _offset(body: Body, type: Type, name: str) -> int:

@@ -5,7 +5,7 @@ Whatever the checker learns about a node is kept beside the tree (see `typed.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar, Literal, NoReturn, TypeVar, dataclass_transform
 
@@ -437,3 +437,10 @@ def children(node: Node) -> list[Node]:
     for name in node.fields:
         visit(getattr(node, name))
     return found
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all inside of it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)

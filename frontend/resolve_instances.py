@@ -51,6 +51,7 @@ class Uses:
         self.probe = False  # which probe it is
         self.retval = False
         self.kstack = False
+        self.calls = False  # functions of the kernel, which raw tracepoints must not
         self.whole = False  # `args` other than for one of its fields
         self.fields: set[str] = set()
         self.numbers: set[int] = set()  # N of every `argN`
@@ -73,6 +74,8 @@ class Uses:
         if isinstance(node, nodes.Identifier | nodes.Call):
             number = argument_number(node.name)
             self.numbers |= set() if number is None else {number}
+        if isinstance(node, nodes.Call) and node.args:
+            self.calls |= node.name in ("comm", "kfunc_allowed")
         self.kstack |= isinstance(node, nodes.Identifier | nodes.Call) and node.name in _KSTACK
         self.retval |= _names(node, "retval", "__builtin_retval")
         self.probe |= _names(node, "probe", "__builtin_probe")
@@ -124,7 +127,7 @@ class Instances:
 
     def of(self, matches: Sequence[Match]) -> Iterator[Instance]:
         alone = self._told_apart_by_name(matches)
-        few = sum(match.event[0] == "syscalls" for match in matches) <= FEW
+        few = self.uses.calls or sum(m.event[0] == "syscalls" for m in matches) <= FEW
         groups: dict[Context, Group] = {}
         for match in matches:
             number = None if few else self._syscall(match)

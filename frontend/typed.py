@@ -90,6 +90,15 @@ class Instance:
     syscall_side: Literal["", "enter", "exit"] = ""
 
     @property
+    def attached(self) -> str:
+        """The kind that its places are of: a kprobe may stand in for fentry, a raw tracepoint for
+        tracepoints."""
+        placed = self.attachments[0].kind if self.attachments else ""
+        if self.syscall_side or (self.kind == "tracepoint" and placed == "raw_tracepoint"):
+            return "rawtracepoint"
+        return placed if self.kind in ("fentry", "fexit") else self.kind
+
+    @property
     def pinned(self) -> bool:
         """Whether it is an iterator that others read, when this process has ended."""
         return self.kind == "iter" and any(place.symbol for place in self.attachments)

@@ -78,6 +78,9 @@ HELPERS: dict[str, Helper] = {
     "strncmp": Helper(182, 3, writes=False),
     "map_lookup_percpu_elem": Helper(195, 3, "map?", writes=False),
     "ktime_get_tai_ns": Helper(208, 0, writes=False),
+    # kernel/bpf/helpers.c; a task that is given is to be released
+    "task_from_pid": Helper(0, 1, kfunc="bpf_task_from_pid"),
+    "task_release": Helper(0, 1, kfunc="bpf_task_release"),
     # kernel/bpf/bpf_iter.c; the result of next is an address, 0 at the end
     "iter_num_new": Helper(0, 3, kfunc="bpf_iter_num_new"),
     "iter_num_next": Helper(0, 1, kfunc="bpf_iter_num_next"),

@@ -202,6 +202,8 @@ HELPER_CODE: dict[str, Callable[..., int | Address]] = {
     "strncmp": _strncmp,
     "iter_num_new": _iter_new,
     "iter_num_next": _iter_next,
+    "task_from_pid": lambda run, pid: run.machine.task,
+    "task_release": lambda run, task: 0,
     "iter_num_destroy": lambda run, at: 0,
     "send_signal": _effect("send_signal"),
     "send_signal_thread": _effect("send_signal_thread"),

@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bpfscript.target import MachineError, UserSymbol
+from bpfscript.target import MachineError, UserImage, UserSymbol
 
-from .archives import place
+from .archives import SIGN, place
 from .elf_image import DYNSYM, OBJECTS, SYMTAB, ElfImage, image_of, open_regular
 
 
@@ -29,6 +29,11 @@ def elf_file(path: str) -> Iterator[ElfImage]:
         yield image
     finally:
         os.close(fd)
+
+
+def user_image(path: str) -> UserImage:
+    with elf_file(path) as image:
+        return UserImage(os.stat(path.partition(SIGN)[0]).st_ino, image.fixed)
 
 
 def function_symbols(path: str) -> list[UserSymbol]:

@@ -17,7 +17,7 @@ Read = Callable[[int, int], bytes]  # (offset, size) → at most so many bytes
 
 MAGIC = b"\x7fELF"
 SYMTAB, DYNSYM = 2, 11  # SHT_*
-_NOTE, _LOAD = 7, 1  # SHT_NOTE, PT_LOAD
+_NOTE, _LOAD, _EXECUTABLE = 7, 1, 2  # SHT_NOTE, PT_LOAD, ET_EXEC
 FUNCTIONS, OBJECTS = (2, 10), (1,)  # STT_FUNC, STT_GNU_IFUNC; STT_OBJECT
 
 
@@ -56,7 +56,8 @@ class NotElf(Exception):
 class ElfImage:
     """Headers of an ELF file; `read` gets parts of it. Raises NotElf.
 
-    wide: it is a 64-bit file. whole: it has all the headers that it says it has.
+    wide: it is a 64-bit file. whole: it has all the headers that it says it has. fixed: it is an
+    executable that can lie at its own addresses only (ET_EXEC).
     """
 
     def __init__(self, read: Read) -> None:
@@ -65,7 +66,8 @@ class ElfImage:
         if len(header) < 52 or header[:4] != MAGIC or header[4] not in (1, 2):
             raise NotElf
         self.wide = header[4] == 2
-        self.machine = int.from_bytes(header[18:20], "little" if header[5] == 1 else "big")  # EM_*
+        kind, self.machine = struct.unpack_from("<HH" if header[5] == 1 else ">HH", header, 16)
+        self.fixed = kind == _EXECUTABLE
         self._order = "<" if header[5] == 1 else ">"
         try:
             self.segments, self.sections = self._headers(header)

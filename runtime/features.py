@@ -37,6 +37,8 @@ def _instruction(code: int, registers: int = 0, offset: int = 0, imm: int = 0) -
 
 
 _RETURN_0 = _instruction(0xB7) + _instruction(0x95)  # r0 = 0; exit
+_CALL, _OF_KERNEL = 0x85, 0x20  # the source register says whose function it is
+_TYPED_TRACEPOINT = "btf_trace_sched_switch"
 _MANY = _instruction(0xB7) * 4096  # with an exit more than older kernels take
 _MAY_GOTO = _instruction(0xE5, offset=1) + _instruction(0xB7)  # 6.12 refuses one to what follows
 HELPERS = {  # enum bpf_func_id
@@ -64,14 +66,26 @@ class Features:
         """Whether the kernel has it. Raises BpfError without the rights to ask."""
         if feature in self._denied:
             return False
-        if feature not in self._known:
-            if feature in HELPERS:
-                self._known[feature] = self._helper(HELPERS[feature])
-            else:
-                self._known[feature] = _PROBES[feature](self)
+        if feature in HELPERS:
+            return self._asked_once(feature, lambda: self._helper(HELPERS[feature]))
+        return self._asked_once(feature, lambda: _PROBES[feature](self))
+
+    def callable_by(self, function: str, type: int) -> bool:
+        """Whether programs of a type may call a function of the kernel. Raises BpfError, as has."""
+        if self._types.function(function) is None:
+            return False
+        return self._asked_once(f"{function}:{type}", lambda: self._callable(function, type))
+
+    def _asked_once(self, question: str, ask: Callable[[], bool]) -> bool:
+        if question not in self._known:
+            self._known[question] = ask()
             text = "".join(f"{name} {int(has)}\n" for name, has in self._known.items())
             self.cache.put("features", self._key, text.encode())
-        return self._known[feature]
+        return self._known[question]
+
+    @cached_property
+    def _types(self) -> KernelTypes:
+        return KernelTypes(self.kernel, self.cache)
 
     @cached_property
     def _known(self) -> dict[str, bool]:
@@ -95,14 +109,20 @@ class Features:
         other._denied = self._denied | names
         return other
 
-    def _load(self, code: bytes, attach: AttachType = AttachType.NONE) -> tuple[Fd | None, str]:
-        """A kprobe program, or None; and what the verifier wrote."""
+    def _load(
+        self,
+        code: bytes,
+        attach: AttachType = AttachType.NONE,
+        type: ProgramType = ProgramType.KPROBE,
+        tie: int = 0,
+    ) -> tuple[Fd | None, str]:
+        """A program, or None; and what the verifier wrote."""
         instructions, log = buffer_of(code), ctypes.create_string_buffer(4096)
         name = buffer_of(b"GPL\0")
         attr = ProgLoad(
-            prog_type=ProgramType.KPROBE, insns=address(instructions), insn_cnt=len(code) // 8,
+            prog_type=type, insns=address(instructions), insn_cnt=len(code) // 8,
             license=address(name), log_level=1, log_size=len(log), log_buf=address(log),
-            expected_attach_type=attach,
+            expected_attach_type=attach, attach_btf_id=tie,
         )  # fmt: skip
         try:
             return Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr)), ""
@@ -137,7 +157,7 @@ class Features:
 
     def _helper(self, number: int) -> bool:
         # most calls without arguments are refused, but unknown ones in other words
-        program, log = self._load(_instruction(0x85, imm=number) + _RETURN_0)
+        program, log = self._load(_instruction(_CALL, imm=number) + _RETURN_0)
         if program:
             program.close()
         unknown = ("invalid func", "unknown func", "cannot use helper")
@@ -197,7 +217,7 @@ class Features:
 
     def _return_stack(self) -> bool:
         """Whether fprobes are the function graph tracer's: it has a function for them then."""
-        return KernelTypes(self.kernel, self.cache).function("fprobe_fgraph_entry") is not None
+        return self._types.function("fprobe_fgraph_entry") is not None
 
     def _iter(self) -> bool:
         """Whether a program can be loaded for the iterator over tasks."""
@@ -213,7 +233,7 @@ class Features:
 
     def _tied(self, function: str, attach: AttachType) -> Fd | None:
         """A program tied to a function of the kernel; None without that. Raises BpfError."""
-        if (number := KernelTypes(self.kernel, self.cache).function(function)) is None:
+        if (number := self._types.function(function)) is None:
             return None
         code, name = buffer_of(_RETURN_0), buffer_of(b"GPL\0")
         attr = ProgLoad(
@@ -222,17 +242,28 @@ class Features:
         )  # fmt: skip
         return Fd(self.kernel.bpf(Cmd.PROG_LOAD, attr))
 
+    def _callable(self, function: str, type: int) -> bool:
+        """Calls without arguments are refused, but in other words where they are forbidden."""
+        attach, tie = AttachType.NONE, 0
+        if type == ProgramType.TRACING:  # all of its kinds may call the same
+            attach, tie = AttachType.TRACE_RAW_TP, self._types.typedef(_TYPED_TRACEPOINT) or 0
+        call = _instruction(_CALL, _OF_KERNEL, imm=self._types.kfunc(function))
+        program, log = self._load(call + _RETURN_0, attach, ProgramType(type), tie)
+        if program:
+            program.close()
+        return program is not None or (function in log and "is not allowed" not in log)
+
     def _iter_num(self) -> bool:
         """Whether programs may call the iterator over numbers, by its number in the BTF."""
-        types = KernelTypes(self.kernel, self.cache)
         names = ("bpf_iter_num_new", "bpf_iter_num_destroy")
-        new, destroy = (types.function(name) for name in names)
+        new, destroy = (self._types.function(name) for name in names)
         if new is None or destroy is None:
             return False
-        call, at_slot = 0x85, _instruction(0xBF, 0xA1) + _instruction(0x07, 0x01, imm=-8)
+        at_slot = _instruction(0xBF, 0xA1) + _instruction(0x07, 0x01, imm=-8)
         code = at_slot + _instruction(0xB7, 0x02) + _instruction(0xB7, 0x03)
-        code += _instruction(call, 0x20, imm=new)
-        return self._loads(code + at_slot + _instruction(call, 0x20, imm=destroy) + _RETURN_0)
+        code += _instruction(_CALL, _OF_KERNEL, imm=new)
+        end = _instruction(_CALL, _OF_KERNEL, imm=destroy)
+        return self._loads(code + at_slot + end + _RETURN_0)
 
     def _fentry(self) -> bool:
         """Whether a program can be attached to a function that is there for trying."""

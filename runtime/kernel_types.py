@@ -70,6 +70,11 @@ class KernelTypes:
         found = self._btf.find(name, "func")
         return found.id if found else None
 
+    def typedef(self, name: str) -> int | None:
+        """Number of a typedef of the kernel, or None."""
+        found = self._btf.find(name, "typedef") if self._btf else None
+        return found.id if found else None
+
     @cached_property
     def _functions(self) -> dict[str, int]:
         """All of the kernel's, by name, which takes as long as to search for some hundred."""

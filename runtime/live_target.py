@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
-from bpfscript.target import DebugInfo, MachineError, UsdtProbe, UserSymbol, matches
+from bpfscript.target import DebugInfo, MachineError, UsdtProbe, UserImage, UserSymbol, matches
 
 from .cache import Cache
 from .kernel_btf import BTF
@@ -107,6 +107,9 @@ class LiveTarget:
             return True  # compiled and listed, also for another kernel than this one
         return self.features.has(feature)
 
+    def callable_by(self, function: str, type: int) -> bool:
+        return self.features.callable_by(function, type)
+
     def tracepoints(self, category: str, event: str) -> list[tuple[str, str]]:
         return self._tracefs.events(category, event)
 
@@ -196,6 +199,11 @@ class LiveTarget:
         from .user_files import user_files
 
         return user_files(name, self._environment)
+
+    def user_image(self, path: str) -> UserImage:
+        from .elf_functions import user_image
+
+        return user_image(path)
 
     def user_symbols(self, path: str) -> list[UserSymbol]:
         if path not in self._symbols:

@@ -20,10 +20,12 @@ Asked = dict[tuple[str, str, tuple[str, ...]], str | None]
 """(subject, question, arguments) → witness; None: there is none."""
 
 _FIXED = frozenset({
-    "release", "arch", "cpus", "btf", "modules", "module_btf", "has", "kernel_functions",
-    "demangle",
+    "release", "arch", "cpus", "btf", "modules", "module_btf", "has", "callable_by",
+    "kernel_functions", "demangle",
 })  # fmt: skip
-_OF_FILES = frozenset({"user_symbols", "instruction_starts", "user_object", "usdt_probes"})
+_OF_FILES = frozenset(
+    {"user_image", "user_symbols", "instruction_starts", "user_object", "usdt_probes"}
+)
 _ASKED_AGAIN = frozenset({
     "pid_namespace", "tracepoints", "dynamic_events", "tracepoint_format", "raw_tracepoints",
     "kernel_symbol", "bpf_programs", "user_file", "cgroup_id",

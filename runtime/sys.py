@@ -66,6 +66,7 @@ class AttachType(IntEnum):
     """enum bpf_attach_type"""
 
     NONE = 0
+    TRACE_RAW_TP = 23
     TRACE_FENTRY = 24
     TRACE_FEXIT = 25
     TRACE_ITER = 28

@@ -74,7 +74,7 @@ def test_what_was_not_recorded_is_told_apart_from_what_is_not_there(data: bytes)
     with pytest.raises(MachineError, match=r"a\.target does not tell about vfs_read") as raised:
         told.kernel_symbol("vfs_read")
     assert raised.value.hint == "bpfscript target save a.target vfs_read"
-    for ask in (told.user_file, told.user_symbols, told.cgroup_id):
+    for ask in (told.user_file, told.user_symbols, told.user_image, told.cgroup_id):
         with pytest.raises(MachineError, match="/bin/y"):
             ask("/bin/y")
     with pytest.raises(MachineError, match="no kernel symbol, program or library nosuch"):

@@ -210,7 +210,8 @@ def test_objects(trace: Trace, file: int) -> None:
     """What takes a pointer that the verifier knows."""
     script = """
         fentry:filp_close /tid == $1/ {
-            printf("%s %s\\n", path(args.filp.f_path), path(args.filp->f_path, 8));
+            $file = args.filp;
+            printf("%s %s\\n", path($file.f_path), path(args.filp->f_path, 8));
         }
         fentry:tcp_close /tid == $1/ { print(socket_cookie(args.sk) != 0); }
     """
