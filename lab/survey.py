@@ -11,17 +11,17 @@ import base64
 import ctypes
 import io
 import json
-import mmap
 import os
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+
+from workload import LIBC, SECOND_INSTRUCTION, calls, marked, watched
 
 from bpfscript import driver
 from bpfscript.backends import elf
@@ -38,10 +38,6 @@ LAB = Path(__file__).parent
 GUESTS = ("6.1", "6.12", "7")
 HERE = "host"
 MODULE = "null_blk"
-MARKED = """
-#include <sys/sdt.h>
-void mark(long value) { DTRACE_PROBE1(lab, marked, value); }
-"""
 KINDS = {
     "begin": "begin", "end": "end", "self": "self:signal:SIGUSR1", "interval": "interval:ms:20",
     "profile": "profile:hz:199", "software": "software:page-faults:1",
@@ -69,22 +65,12 @@ OBJECTS = {
     " for ($kv : @) { @n += 1; } }",
     "kprobe": "kprobe:vfs_read { @[probe, kstack(2)] = count(); }",
 }
-watched = ctypes.c_uint64(0)
 
 
 def work(mark: Callable[[int], object]) -> None:
-    end = time.monotonic() + 0.3
-    with open("/etc/hostname", "rb") as file:
-        while time.monotonic() < end:
-            os.getppid()
-            os.pread(file.fileno(), 1, 0)
-            with mmap.mmap(-1, 1 << 16) as area:
-                area[0] = 1
-            watched.value += 1
-            mark(1)
+    calls(mark)
     if os.path.exists("/dev/lab"):
         subprocess.run(["blkzone", "reset", "-c", "1", "/dev/lab"], check=True)
-    time.sleep(0.001)
 
 
 class Guest:
@@ -94,14 +80,8 @@ class Guest:
         self.target = LiveTarget(cache=Cache(str(folder / "cache")))
         self.worker = ThreadPoolExecutor(1)
         self.thread = self.worker.submit(threading.get_native_id).result()
-        self.library = folder / "libmarked.so"
-        command = ["cc", "-shared", "-fPIC", "-o", str(self.library), "-xc", "-"]
-        subprocess.run(command, input=MARKED.encode(), check=True)
-        self.mark = ctypes.CDLL(str(self.library)).mark
-        maps = Path("/proc/self/maps").read_text().splitlines()
-        libc = next(line.split()[-1] for line in maps if "/libc.so" in line)
-        second = "5" if os.uname().release.startswith("6.1.") else "4"
-        self.words = {"LIBC": libc, "MARKED": str(self.library), "OFFSET": second,
+        library, self.mark = marked(folder)
+        self.words = {"LIBC": LIBC, "MARKED": str(library), "OFFSET": SECOND_INSTRUCTION,
                       "WATCHED": str(ctypes.addressof(watched))}  # fmt: skip
 
     def text(self, script: str) -> str:

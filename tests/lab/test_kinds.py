@@ -3,42 +3,18 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lab.workload import LIBC, SECOND_INSTRUCTION, calls, marked, watched
+
 pytestmark = [pytest.mark.kernel, pytest.mark.requires("btf", "tracefs")]
 
 Trace = Callable[..., list[str]]
-LIBC = next(
-    line.split()[-1]
-    for line in Path("/proc/self/maps").read_text().splitlines()
-    if "/libc.so" in line or "/libc-2" in line
-)
-MARKED = """
-#include <sys/sdt.h>
-void mark(long value) { DTRACE_PROBE1(lab, marked, value); }
-"""
-watched = ctypes.c_uint64(0)
-
-
-def calls() -> None:
-    """Work that every kind sees, on the thread that a script knows as `$1`."""
-    end = time.monotonic() + 0.3
-    with open("/etc/hostname", "rb") as file:
-        while time.monotonic() < end:
-            os.getppid()
-            os.pread(file.fileno(), 1, 0)
-            with mmap.mmap(-1, 1 << 16) as area:
-                area[0] = 1
-            watched.value += 1
-    time.sleep(0.001)
-
 
 needs = pytest.mark.requires
 KINDS = [
@@ -62,8 +38,7 @@ KINDS = [
 
 @pytest.mark.parametrize("point", KINDS)
 def test_fires(trace: Trace, point: str) -> None:
-    second = "5" if os.uname().release.startswith("6.1.") else "4"
-    point = point.replace("OFFSET", second)
+    point = point.replace("OFFSET", SECOND_INSTRUCTION)
     mine = "/pid == $2/" if point.startswith("software") else "/tid == $1/"
     (line,) = trace(f"{point} {mine} {{ @[probetype] = count(); }}", calls, os.getpid())
     kind = point.partition(":")[0]
@@ -94,10 +69,6 @@ def test_interval_and_what_runs_once(trace: Trace) -> None:
 
 @needs("cc")
 def test_usdt(trace: Trace, tmp_path: Path) -> None:
-    library = tmp_path / "libmarked.so"
-    subprocess.run(
-        ["cc", "-shared", "-fPIC", "-o", library, "-xc", "-"], input=MARKED.encode(), check=True
-    )
-    mark = ctypes.CDLL(str(library)).mark
+    library, mark = marked(tmp_path)
     script = f'usdt:{library}:lab:marked /tid == $1/ {{ printf("%s %d\\n", probetype, arg0); }}'
     assert trace(script, lambda: mark(7)) == ["usdt 7"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 from pathlib import Path
 
@@ -10,20 +9,12 @@ import pytest
 from test_elf import load, pins
 
 import bpfscript
+from lab.workload import LIBC, marked
 
 __all__ = ["pins"]  # a fixture
 pytestmark = [pytest.mark.kernel, pytest.mark.requires("bpftool", "btf", "tracefs")]
 
 needs = pytest.mark.requires
-LIBC = next(
-    line.split()[-1]
-    for line in Path("/proc/self/maps").read_text().splitlines()
-    if "/libc.so" in line or "/libc-2" in line
-)
-MARKED = """
-#include <sys/sdt.h>
-void mark(long value) { DTRACE_PROBE1(lab, marked, value); }
-"""
 # (probe, section, whether that is enough for libbpf to attach it)
 PLACES = [
     pytest.param("kprobe:vfs_read", "kprobe/vfs_read", True, marks=needs("kprobe")),
@@ -102,10 +93,7 @@ def test_libbpf(
 @needs("cc")
 def test_a_static_probe_is_loaded(tmp_path: Path, pins: Path) -> None:
     """libbpf attaches only those that are made with its own maps."""
-    (tmp_path / "marked.c").write_text(MARKED)
-    library = tmp_path / "libmarked.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, tmp_path / "marked.c"], check=True)
-    ctypes.CDLL(str(library))
+    library, _ = marked(tmp_path)
     artifact = bpfscript.compile(f"usdt:{library}:lab:marked {{ @[arg0] = count(); }}")
     assert [p.section for p in artifact.programs] == ["usdt"]
     bpfscript.save(artifact, tmp_path / "x.o")
