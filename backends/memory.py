@@ -81,8 +81,8 @@ def _align(instr: Instr, found: dict[Value, int], constants: dict[Value, int]) -
             return min(of[1:])
         case "zext" | "sext" | "trunc":
             return of[0]
-        case "shl":
-            return min(of[0] << (constants.get(instr.args[1], 0) & 3), _WORD)
+        case "shl" if instr.args[1] in constants:  # by what is computed, the verifier forgets all
+            return min(of[0] << (constants[instr.args[1]] & 3), _WORD)
     return 1
 
 

@@ -7,11 +7,9 @@ from contextlib import ExitStack
 
 from bpfscript.backends import backend
 from bpfscript.diagnostics import Source
-from bpfscript.ir.core import Entry, Function, Instr, Module, Value
 from bpfscript.ir.reader import read_module
-from bpfscript.ir.types import MAP
 from bpfscript.ir.verify import verify
-from bpfscript.manifest import Artifact, MapDef, MapType, ProbeInfo, ProgramType
+from bpfscript.manifest import Artifact, MapType
 from bpfscript.runtime.maps import create_map
 from bpfscript.runtime.programs import Loader
 from bpfscript.runtime.sys import Cmd, Kernel, ProgTestRun, address, buffer_of
@@ -40,23 +38,6 @@ def compile_text(text: str, name: str = "native") -> Artifact:
     module = read_module(text)
     verify(module, legal=True)
     return backend(name).emit(module, RecordedTarget(), Source("t.ir", text))
-
-
-def returns_to_out(function: Function) -> Module:
-    """A module whose program `function` leaves what it returns in `.out` as well."""
-    definition = MapDef(OUT, MapType.ARRAY, None, None, 4, 64, 1)
-    for block in function.blocks:
-        if block.terminator.op == "return":
-            place = Value(MAP)
-            block.instrs[-1:-1] = [
-                Instr("map_value", [], {"map": OUT}, place),
-                Instr("store", [place, block.terminator.args[0]], {"off": 0}),
-            ]
-    probe = ProbeInfo(function.name, (), ("rawtracepoint:sched_switch",))
-    function.entry = Entry(
-        ProgramType.RAW_TRACEPOINT, "raw_tp/sched_switch", "rawtracepoint", probe
-    )
-    return Module([function], {OUT: definition})
 
 
 def run(artifact: Artifact, context: bytes = bytes(64), runs: int = 1) -> dict[str, bytes]:

@@ -1,0 +1,211 @@
+"""Generated functions do the same in the interpreter and, by each backend, in the kernel.
+
+    python tests/function_campaign.py COUNT [--seed N]
+
+A seed is a module, what is done to it before it is compiled (nothing; the passes with or without
+optimisation), and the kernel that it is compiled for: one as new as this, or one without signed
+division and may_goto. The interpreter always runs what was generated. Each program runs a few
+times, on other contexts, and must leave the same in all maps. A finding is printed with its seed,
+and the counts at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sys
+import time
+import traceback
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from errno import ENOMEM
+from random import Random
+
+from ir_generator import CTX_SIZE, number
+from ir_generator_memory import module
+
+from bpfscript.backends import BACKENDS, backend
+from bpfscript.diagnostics import Source
+from bpfscript.ir.core import Module
+from bpfscript.ir.interp import run as interpret
+from bpfscript.ir.interp_machine import Machine
+from bpfscript.ir.interp_maps import MapStore
+from bpfscript.manifest import Artifact, MapType
+from bpfscript.passes.pipeline import run as run_passes
+from bpfscript.runtime.cache import Cache
+from bpfscript.runtime.errors import BpfError, VerifierRefused
+from bpfscript.runtime.kernel_types import KernelTypes
+from bpfscript.runtime.maps import Map, create_map, sized
+from bpfscript.runtime.programs import Loader
+from bpfscript.runtime.sys import Cmd, Kernel, ProgTestRun, address, buffer_of
+from bpfscript.target import FEATURES, RecordedTarget
+
+RUNS = 3
+NEW = RecordedTarget(release=(6, 12, 0))
+OLD = RecordedTarget(
+    release=(6, 1, 0), features=frozenset(FEATURES) - {"may_goto", "iter_num", "kprobe_session"}
+)
+_TOO_LARGE = ("BPF program is too large", "jumps is too complex")
+
+Left = tuple[int, dict[str, dict[bytes, bytes]]]
+"""What a run gives: its result, and the contents of each map, on the CPU that it was on."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a seed stands for. passes: "none", "optimised" or "plain"."""
+
+    seed: int
+    passes: str
+    target: RecordedTarget
+    contexts: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, seed: int) -> Plan:
+        r = Random(f"plan {seed}")
+        words = [[number(r, 64) % 2**64 for _ in range(CTX_SIZE // 8)] for _ in range(RUNS)]
+        contexts = tuple(b"".join(w.to_bytes(8, "little") for w in run) for run in words)
+        passes = r.choice(("none", "none", "optimised", "optimised", "plain"))
+        return cls(seed, passes, r.choice((NEW, NEW, OLD)), contexts)
+
+    def module(self) -> Module:
+        r = Random(self.seed)
+        return module(r, r.choice((5, 15, 30, 60)), may_goto=self.target.has("may_goto"))
+
+    def prepared(self) -> Module:
+        made = self.module()
+        if self.passes != "none":
+            run_passes(made, self.target, optimise=self.passes == "optimised")
+        return made
+
+    def __str__(self) -> str:
+        return f"{self.passes} {'.'.join(map(str, self.target.release))}"
+
+
+class Machines:
+    """The interpreter's machine, and this one, on the only CPU that the process then runs on."""
+
+    def __init__(self) -> None:
+        self._before = os.sched_getaffinity(0)
+        self.cpu = max(self._before)
+        os.sched_setaffinity(0, {self.cpu})
+        with open("/sys/devices/system/cpu/possible") as file:
+            self.cpus = int(file.read().strip().split("-")[-1]) + 1
+        self.kernel = Kernel()
+        self.types = KernelTypes(self.kernel, Cache(None))
+
+    def close(self) -> None:
+        self.types.close()
+        os.sched_setaffinity(0, self._before)
+
+    def expected(self, plan: Plan) -> list[Left]:
+        """What the module does in the interpreter."""
+        made = plan.module()
+        machine = Machine(
+            cpu=self.cpu, cpus=self.cpus, pid_tgid=os.getpid() << 32 | os.getpid(),
+            uid_gid=os.getgid() << 32 | os.getuid(),
+        )  # fmt: skip
+        out = []
+        for context in plan.contexts:
+            words = range(0, CTX_SIZE, 8)
+            machine.arguments = tuple(int.from_bytes(context[i : i + 8], "little") for i in words)
+            machine.iterations = 1 << 16
+            result = interpret(made.functions[0], machine, made) & 0xFFFFFFFF
+            maps = {
+                name: {
+                    k: bytes(v[self.cpu % len(v)].data) for k in m.entries() if (v := m.values(k))
+                }
+                for name, m in machine.maps.items()
+            }
+            out.append((result, maps))
+        return out
+
+    def found(self, plan: Plan, name: str) -> list[Left]:
+        """What the program that a backend makes does in the kernel."""
+        artifact = backend(name).emit(plan.prepared(), plan.target, Source("f", ""))
+        with ExitStack() as stack:
+            maps = self._maps(artifact, stack)
+            loader = Loader(artifact, maps, self.kernel, self.types.kfunc)
+            stack.callback(loader.close)
+            fd = stack.enter_context(loader.load(artifact.programs[0])).fileno()
+            out = []
+            for context in plan.contexts:
+                given = buffer_of(context)
+                attr = ProgTestRun(prog_fd=fd, ctx_in=address(given), ctx_size_in=len(context))
+                self.kernel.bpf(Cmd.PROG_TEST_RUN, attr, "test")
+                result = ctypes.c_uint32(attr.retval).value
+                out.append((result, {name: self._contents(map) for name, map in maps.items()}))
+            return out
+
+    def _maps(self, artifact: Artifact, stack: ExitStack) -> dict[str, Map]:
+        maps = {}
+        for definition in artifact.manifest.maps:
+            wanted = sized(definition, artifact.manifest)
+            made = create_map(wanted, self.cpus, self.kernel, artifact.rodata)
+            stack.callback(made.close)
+            maps[definition.name] = made
+        return maps
+
+    def _kept(self, map: MapStore) -> dict[bytes, bytes]:
+        entries = {key: map.values(key) for key in map.entries()}
+        return {key: bytes(v[self.cpu % len(v)].data) for key, v in entries.items()}
+
+    def _contents(self, map: Map) -> dict[bytes, bytes]:
+        if map.definition.kind is MapType.RINGBUF:
+            return {}
+        return {bytes(key): bytes(values[self.cpu % len(values)]) for key, values in map.entries()}
+
+    def outcome(self, plan: Plan) -> str:
+        """ "same", "too large" for the verifier, or what differs."""
+        try:
+            wanted = self.expected(plan)
+            for name in BACKENDS:
+                for run, (a, b) in enumerate(zip(wanted, self.found(plan, name), strict=True)):
+                    if difference := _difference(a, b):
+                        return f"{name}, run {run}: {difference}"
+        except VerifierRefused as error:
+            if any(text in error.log for text in _TOO_LARGE):
+                return "too large"
+            return f"{name}: {error}\n{error.log[-600:]}"
+        except BpfError as error:  # ENOMEM: the verifier has too many ways to follow
+            return "too large" if error.errno == ENOMEM else traceback.format_exc()
+        except Exception:
+            return traceback.format_exc()
+        return "same"
+
+
+def _difference(wanted: Left, got: Left) -> str:
+    if wanted[0] != got[0]:
+        return f"result {got[0]:#x}, wanted {wanted[0]:#x}"
+    for name, contents in wanted[1].items():
+        other = got[1].get(name, {})
+        for key in contents.keys() | other.keys():
+            if contents.get(key) != other.get(key):
+                a, b = contents.get(key, b""), other.get(key, b"")
+                return f"{name}[{key.hex()}] {b.hex()}, wanted {a.hex()}"
+    return ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
+    arguments = parser.parse_args()
+    machines, counts, start = Machines(), Counter[str](), time.process_time()
+    for seed in range(arguments.seed, arguments.seed + arguments.count):
+        plan = Plan.of(seed)
+        result = machines.outcome(plan)
+        known = result in ("same", "too large")
+        counts[f"{plan}: {result if known else 'found'}"] += 1
+        if not known:
+            print(f"=== {seed} {plan}\n{result.rstrip()[:1500]}", flush=True)
+        if (seed + 1) % 1000 == 0:
+            print(seed + 1, f"{time.process_time() - start:.0f} s", dict(counts), flush=True)
+    print(dict(sorted(counts.items())))
+    return 1 if any(key.endswith("found") for key in counts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
