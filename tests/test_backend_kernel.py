@@ -231,8 +231,8 @@ def test_an_index_shifted_by_what_is_computed() -> None:
     """Zero stays zero, yet the verifier takes it for any number, of no alignment."""
     body = """\
 start:
-  %1 = slot {size=16} : ptr<stack>
-  fill %1 {off=0, size=16}
+  %1 = slot {size=24} : ptr<stack>
+  fill %1 {off=0, size=24}
   %2 = load %0 {off=0} : i64
   %3 = const {value=0} : i64
   %4 = shl %3, %2 : i64
@@ -241,7 +241,7 @@ start:
   %7 = ptr_add %1, %6 : ptr<stack>
   store %7, %2 {off=2}
   %8 = map_value {map=".out"} : ptr<map>
-  copy %8, %1 {off=0, from=0, size=16}
+  copy %8, %1 {off=0, from=0, size=24}
   return %3
 """
     assert agree(program(body), _signed_words(0x1234, *[0] * 7))[2:4] == b"\x34\x12"
