@@ -124,11 +124,19 @@ def divide(f: FunctionText, instr: Instr) -> str:
     a, b = instr.args
     type, left = type_name(a.type), f.names[a]
     if _nonzero(f, instr, b):
-        return binary(f, instr)
+        return _unknown(type, f.temporary(binary(f, instr), instr.span))
     zero, divisor = _divisor(f, f.typed(b), instr)
     quotient = f.temporary(f"{instr.op} {type} {left}, {divisor}", instr.span)
     otherwise = "0" if instr.op == "udiv" else left
-    return f"select i1 {zero}, {type} {otherwise}, {type} {quotient}"
+    chosen = f.temporary(f"select i1 {zero}, {type} {otherwise}, {type} {quotient}", instr.span)
+    return _unknown(type, chosen)
+
+
+def _unknown(type: str, name: str) -> str:
+    """The same, of which LLVM knows nothing: it leaves out checks of what a division has bounded,
+    which the kernel's verifier wants to see.
+    """
+    return f'call {type} asm "", "=r,0"({type} {name})'
 
 
 def _divisor(f: FunctionText, typed: str, instr: Instr) -> tuple[str, str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
+from ir_generated import function
 from ir_generator import CTX_SIZE as CTX_SIZE
-from ir_generator_memory import function
 
 from bpfscript.ir.core import Function
 

@@ -247,6 +247,31 @@ start:
     assert agree(program(body), _signed_words(0x1234, *[0] * 7))[2:4] == b"\x34\x12"
 
 
+def test_bounds_of_quotients() -> None:
+    """LLVM knows that the quotient is at most 4, and the remainder; the verifier does not."""
+    body = """\
+start:
+  %1 = rodata {data=b"abcdefghijklmnop"} : ptr<rodata>
+  %2 = load %0 {off=0} : i64
+  %3 = const {value=4611686018427387903} : i64
+  %4 = udiv %2, %3 : i64
+  %5 = const {value=5} : i64
+  %6 = urem %2, %5 : i64
+  %7 = const {value=7} : i64
+  %8 = and %4, %7 : i64
+  %9 = and %6, %7 : i64
+  %10 = ptr_add %1, %8 : ptr<rodata>
+  %11 = ptr_add %1, %9 : ptr<rodata>
+  %12 = load %10 {off=0} : i8
+  %13 = load %11 {off=8} : i8
+  %14 = map_value {map=".out"} : ptr<map>
+  store %14, %12 {off=0}
+  store %14, %13 {off=1}
+  return %5
+"""
+    assert agree(program(body), _signed_words(-1, *[0] * 7))[:2] == b"ei"
+
+
 @pytest.mark.parametrize("op", ["udiv", "urem", "sdiv"])
 @pytest.mark.parametrize(("a", "b"), [(7, 0), (0, 0), (-7, 2), (-(1 << 63), -1), (9, -9)])
 def test_division(op: str, a: int, b: int) -> None:
