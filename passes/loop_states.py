@@ -41,9 +41,9 @@ def hide_entering(function: Function, loop: Loop, pointers: set[Value]) -> None:
                 inside = block in loop.body
                 edge.args = [
                     arg
-                    if arg in pointers or (inside and not flow.differs(arg))
+                    if {param, arg} & pointers or (inside and not flow.differs(arg))
                     else _hidden(block, flow.made, arg)
-                    for arg in edge.args
+                    for param, arg in zip(loop.header.params, edge.args, strict=True)
                 ]
 
 
@@ -183,7 +183,8 @@ def typed_pointers(function: Function) -> set[Value]:
                     if arg in found:
                         found.add(param)
         changed = len(found) > before
-    return found | _sources(function, {}, pointers)
+    made = definitions(function)
+    return found | {v for v in _sources(function, {}, pointers) if not _is_constant(made, v)}
 
 
 def _offsets(function: Function) -> list[Value]:

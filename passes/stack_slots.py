@@ -3,8 +3,9 @@
     %a = slot {size=16} … (last use) … %b = slot {size=8} …   →  one slot for both
     %c = slot {size=1024}   →  %p = call map_lookup_elem .scratch …; %c = ptr_add %p, 0
 
-The verifier gives 512 bytes to a whole chain of calls (check_max_stack_depth); BUDGET leaves room
-for what registers spill. Slots share memory if never needed at once: liveness of the pointers to
+The verifier knows what is on the stack, so what rounds of a loop write there leaves it, too. It
+gives 512 bytes to a whole chain of calls (check_max_stack_depth); BUDGET leaves room for what
+registers spill. Slots share memory if never needed at once: liveness of the pointers to
 them, then first-fit colouring, largest first. What loops over maps share with their callbacks
 leaves last: each callback then looks the scratch memory up. It is safe from other programs since
 each function has its own region and the kernel does not enter a program twice on one CPU. Cost:
@@ -23,7 +24,7 @@ from bpfscript.manifest import Internal, MapDef, MapType
 from bpfscript.target import Target
 
 from .chains import chain_lengths
-from .initialised import slots_of
+from .initialised import FILLED, slots_of
 from .scratch import SCRATCH_MAX, move
 from .shared_frames import SharedFrames
 from .values import definitions, operands, replace
@@ -82,6 +83,7 @@ class _Slots:
         self._find_conflicts()
         self.together = self._meeting()
         self.pinned, self.frames = self._bound_to_stack()
+        self.rewritten = self._rewritten() - self.pinned - self.frames
 
     def members(self, mask: int) -> Iterator[Value]:
         slots = list(self.sizes)
@@ -160,6 +162,16 @@ class _Slots:
                     pinned |= self.roots.get(arg, set())
         return pinned | {s for p in pinned | frames for s in self.together.get(p, ())}, frames
 
+    def _rewritten(self) -> set[Value]:
+        """Slots that rounds of a loop write: what the verifier knows of the stack differs by the
+        way it was written, and each such difference doubles its walk of a loop."""
+        function = self.function
+        bodies = [loop.body for loop in Graph(function).loops()]
+        body = set().union(*bodies) if function.entry else set(function.blocks)
+        return {
+            s for b in body for i in b.instrs for v in _written(i) for s in self.roots.get(v, ())
+        }
+
     def groups(self) -> list[list[Value]]:
         """Slots that share memory, the largest first."""
         found: list[list[Value]] = []
@@ -175,8 +187,8 @@ class _Slots:
                 masks.append(self.bits[slot])
         return found
 
-    def _kind(self, slot: Value) -> tuple[bool, bool]:
-        return slot in self.pinned, slot in self.frames
+    def _kind(self, slot: Value) -> tuple[bool, ...]:
+        return slot in self.pinned, slot in self.frames, slot in self.rewritten
 
 
 def _leaving(groups: list[list[Value]], slots: _Slots, room: int, taken: Value | None) -> set[int]:
@@ -197,6 +209,7 @@ def _leaving(groups: list[list[Value]], slots: _Slots, room: int, taken: Value |
                 todo += [home[s] for s in met if s in home]
 
     leave([home[s] for s in slots.together.get(taken, ()) if s in home] if taken else [])
+    leave([home[s] for s in slots.rewritten if s in home])
     movable = [n for n, group in enumerate(groups) if group[0] not in slots.pinned]
     first = [
         n for n in movable if groups[n][0] not in slots.frames or slots.sizes[groups[n][0]] > room
@@ -231,6 +244,14 @@ def _place(slots: _Slots, room: int, used: int, taken: Value | None, frames: Sha
         move(function, offsets, slots.roots)
     replace(function, stands_for)
     return used
+
+
+def _written(instr: Instr) -> list[Value]:
+    """Pointers to what an instruction writes."""
+    if instr.op in ("store", "copy", "fill"):
+        return instr.args[:1]
+    filled = FILLED.get(str(instr.attrs.get("helper")))
+    return [instr.args[filled[0]]] if filled else []
 
 
 def _size(instr: Instr) -> int:

@@ -47,6 +47,28 @@ begin { for ($i : 0..rand) { while (strcontains(comm, str($1))) {
     (rand > 9, comm);
 } } }
 """
+# A pointer that may be null and an index that starts at zero have that constant in common.
+SHARED_ZERO = """
+begin /(1)/ {
+  let $v1 = str(pid);
+  $v1 = $v1;
+  @m1[1]--;
+  @m0[1] = ~(usermode + (strcontains($v1, comm) ? ~(1) : -(rand + curtask.files.fdt.max_fds)));
+}
+"""
+# What was written to the stack in one of two ways is two states, and of many slots all products.
+_FILL = 'if (rand) { %s = "a"; } else if (rand > 1) { %s = "bc"; } else { %s = str(pid); }'
+_NAMES = [f"$s{i}" for i in range(12)]
+FILLED_BY_ROUNDS = f"""
+config = {{ max_strlen = 8 }}
+begin {{
+  {"".join(f"{name} = comm; " for name in _NAMES)}
+  while (rand) {{
+    {"".join(_FILL.replace("%s", name) for name in _NAMES)}
+    print(({", ".join(_NAMES)}));
+  }}
+}}
+"""
 HUGE_SHIFT = 'begin { print(str("abcdef")[(rand << 9223372036854775807) % 4]); }'
 LOADING = {
     "shift": HUGE_SHIFT,
@@ -55,6 +77,8 @@ LOADING = {
     "moving": MOVING_RANGE,
     "split": SPLIT_RANGE,
     "truths": TRUTHS,
+    "zero": SHARED_ZERO,
+    "filled": FILLED_BY_ROUNDS,
 }
 
 
