@@ -136,6 +136,11 @@ class Calls(Memory, Parameters):
         if not isinstance(what, nodes.Map):
             self.error(node.args[0].span, "delete() expects a map argument")
             return None
+        if what.key is not None and len(node.args) == 2:
+            text = "Call to delete() has arguments that do not match any definition."
+            place = (what.span, "This is an element: it is deleted by delete(@map, key).")
+            self.error(node.span, text, None, place)
+            return None
         if what.key is not None:
             self.access(what)
             if self.maps[what.name].value is not None:

@@ -39,14 +39,14 @@ class Maps(CheckerBase):
             self.maps[node.name] = MapState(node.name, node.span)
         return self.maps[node.name]
 
-    def access(self, node: nodes.Map) -> MapState:
-        """A map at a key, or the value of a scalar one."""
+    def access(self, node: nodes.Map, blamed: nodes.Expr | None = None) -> MapState:
+        """A map at a key, or the value of a scalar one. blamed: for a wrong key, if not the map."""
         state = self.map_state(node)
         self.require_shape(state, node.key is not None, node.span)
         if node.key is not None:
             key = self.expression(node.key)
             if key is not None:
-                self.use_key(state, node.key, key, node.span)
+                self.use_key(state, node.key, key, (blamed or node).span)
         return state
 
     def require_shape(self, state: MapState, keyed: bool, span: Span) -> None:
@@ -109,7 +109,8 @@ class Maps(CheckerBase):
         self, target: nodes.Map, value: nodes.Expr | None, type: Type | None, span: Span
     ) -> None:
         """Let a map take a value of a type; `value` None: computed from others."""
-        state = self.access(target)
+        aggregates = isinstance(value, nodes.Call) and value.name in AGGREGATES
+        state = self.access(target, value if aggregates else None)
         state.written = True
         if type is not None and not self._value_allowed(state, value, type, span):
             return

@@ -183,17 +183,20 @@ class Types(Access):
         want = self.named_type(node.to, have)
         if have is None or want is None:
             return want if isinstance(want, Int | Bool | Pointer) else None
-        if isinstance(have, Pointer) and isinstance(want, Pointer) and have.space != "none":
-            want = replace(want, space=have.space)
+        same = have == want
+        if isinstance(have, Pointer) and isinstance(want, Pointer):
+            same = have == replace(want, space=have.space)
+            want = want if have.space == "none" else replace(want, space=have.space)
         if isinstance(want, String) and not want.size and isinstance(have, String):
-            want = have
+            want, same = have, True
         if isinstance(want, Int) and want.enum:
             self._check_enum(node, want.enum)
         if not castable(have, want):
             self._refuse_cast(node, have, want)
             return want
-        redundant = have == want and not self._reads_aggregate(node.operand)
-        if redundant and not isinstance(want, Pointer) and isinstance(node.to, nodes.TypeName):
+        literal = isinstance(want, Bool) and node.operand in self.constants
+        redundant = same and not literal and not self._reads_aggregate(node.operand)
+        if redundant and isinstance(node.to, nodes.TypeName):
             self.report.warning(
                 node.place, f"Unnecessary cast: expression is already of type {have}"
             )

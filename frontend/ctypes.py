@@ -121,6 +121,8 @@ class CTypes:
         """A type that is the script's, or every C program's."""
         if self._own and (found := self._own.named(keyword, name)):
             return found
+        if (keyword, name) == (None, "char"):  # has no sign since Linux 6.2
+            return self._kernel(None, "char") or INT8
         return BASIC.get(name) if keyword is None else None
 
     def knows(self, name: str) -> bool:
@@ -222,7 +224,7 @@ class CTypes:
                     return BOOL
                 if record.size not in (1, 2, 4, 8):
                     return Unsupported(record.size)
-                return Int(8 * record.size, signed or record.name == "char")
+                return Int(8 * record.size, signed)
             case "ptr":
                 to = btf.type(record.to)
                 return Pointer(self.of(to, depth + 1))
@@ -242,8 +244,10 @@ class CTypes:
 
     def _array(self, record: BtfType, depth: int) -> Type:
         element, count = record.of.array(record)
-        of = self.of(record.of.type(element), depth + 1)
-        return String(count) if of == INT8 and count else Array(of, count)
+        member = record.of.type(element)
+        of = self.of(member, depth + 1)
+        text = of == INT8 or (member.kind == "int" and member.name == "char")
+        return String(count) if text and count else Array(of, count)
 
     def _struct(self, record: BtfType) -> Struct:
         return Struct(self._name(record.kind, record), record.size, 8)
