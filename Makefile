@@ -5,8 +5,10 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 DEV    := $(VENV)/.installed-dev
 KERNELS := 6.1 6.12 7
-GUEST  := PYTHONDONTWRITEBYTECODE=1 lab/run
-GUEST_TESTS := $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
+GUEST  := lab/run
+# its root is read-only
+GUEST_TESTS := env HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis PYTHONUNBUFFERED=1 \
+  $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
 
 .PHONY: trace test check bench conformance vintage docs lab clean
 

@@ -53,11 +53,25 @@ class UsdtProbe:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a parameter is: each scalar that it consists of in a register, or the whole `stack`
+    bytes above the stack pointer."""
+
+    registers: tuple[str, ...] = ()
+    stack: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionType:
-    """Parameters (name, type) in their order. C++ objects passed by reference show as pointers."""
+    """Parameters (name, type) in their order. C++ objects passed by reference show as pointers.
+
+    places: where each parameter is when the function starts, if not by the rules of C; None: out
+    of reach.
+    """
 
     parameters: tuple[tuple[str, Type], ...]
     result: Type
+    places: tuple[Place | None, ...] | None = None
 
 
 class DebugInfo(Protocol):

@@ -57,10 +57,12 @@ class Access(Operators):
             return None
         arguments = self.instance.arguments or {}
         if node.name in arguments:
-            type = arguments[node.name].type
-            if not isinstance(type, Unsupported):
-                return type
-            self.error(node.span, f"{node.name} has unsupported type")
+            found = arguments[node.name]
+            if not isinstance(found.type, Unsupported):
+                return found.type
+            nowhere = found.source == "nowhere"
+            why = "is not where a program can read it" if nowhere else "has unsupported type"
+            self.error(node.span, f"{node.name} {why}")
             return None
         if self.instance.kind == "uprobe":
             self.error(node.span, f"Can't find function parameter {node.name}")

@@ -20,6 +20,7 @@ from bpfscript.types import (
     Bool,
     Buffer,
     Field,
+    Int,
     Pointer,
     Record,
     Struct,
@@ -189,13 +190,26 @@ def argument(body: Body, argument: Argument) -> Value:
             return body.pack(parts, 8 * len(parts))
         case "stack":
             return read(body, _on_stack(body, argument))
-        case "float":
+        case "pieces":
+            return _of_pieces(body, argument)
+        case "float" | "nowhere":
             return body.zero(argument.type)
         case "syscall" | "raw" | "register":
             raw = body.emit("argument", index=argument.offset)
         case other:
             raise CompilerBug(f"argument from {other}")
     return body.coerce(raw, UINT64, argument.type)
+
+
+def _of_pieces(body: Body, argument: Argument) -> Value:
+    parts: list[tuple[int, Value, Type]] = []
+    for register, offset, size in argument.pieces:
+        type = Int(8 * size, signed=False)
+        word = body.emit("register", name=register)
+        parts.append((offset, body.coerce(word, UINT64, type), type))
+    if isinstance(argument.type, Struct | Array):
+        return body.pack(parts, argument.type.size)
+    return body.coerce(parts[0][1], parts[0][2], argument.type)
 
 
 def _argument_location(body: Body, arguments: dict[str, Argument], name: str) -> Location:

@@ -1,13 +1,13 @@
 """Parameters of a function → where a probe at its start finds them.
 
-By the rules of System V ABI for x86-64, section 3.2.3.
+By the rules of System V ABI for x86-64, section 3.2.3, unless the function says where they are.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from bpfscript.target import FunctionType
+from bpfscript.target import FunctionType, Place
 from bpfscript.types import Array, Field, Pointer, String, Struct, Type, Unsupported, align_up
 
 from .typed import Argument
@@ -22,6 +22,11 @@ def arguments(function: FunctionType, registers: int, fields_of: FieldsOf) -> di
 
     registers: how many there are for integers.
     """
+    if function.places is not None:
+        return {
+            name: _placed(name, _in_user_space(type), place, fields_of)
+            for (name, type), place in zip(function.parameters, function.places, strict=True)
+        }
     integers, floats, stack = 0, 0, _WORD  # the return address lies at the stack pointer
     if _in_memory(function.result, fields_of):
         integers = 1  # the first register says where the result goes
@@ -40,6 +45,18 @@ def arguments(function: FunctionType, registers: int, fields_of: FieldsOf) -> di
             found[name] = Argument(name, _in_user_space(type), "stack", stack)
             stack += align_up(type.size, _WORD)
     return found
+
+
+def _placed(name: str, type: Type, place: Place | None, fields_of: FieldsOf) -> Argument:
+    if place is None:
+        return Argument(name, Unsupported(type.size), "nowhere", 0)
+    if not place.registers:
+        return Argument(name, type, "stack", place.stack)
+    parts = [(offset, part.size) for offset, part in _scalars(type, fields_of)]
+    if len(parts) != len(place.registers):
+        return Argument(name, Unsupported(type.size), "nowhere", 0)
+    pairs = zip(place.registers, parts, strict=True)
+    return Argument(name, type, "pieces", 0, tuple((name, *part) for name, part in pairs))
 
 
 def _in_user_space(type: Type) -> Type:

@@ -37,7 +37,7 @@ class ProgramTypes:
         if found is None:
             return None
         parameters = tuple((name, self._ours(type)) for name, type in found.parameters)
-        return FunctionType(parameters, self._ours(found.result))
+        return FunctionType(parameters, self._ours(found.result), found.places)
 
     def named(self, keyword: str | None, name: str) -> Type | None:
         if known := self._others.general(keyword, name):

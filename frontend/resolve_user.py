@@ -17,6 +17,11 @@ FORCE = (
     "target process."
 )
 
+GO = (
+    "Go moves stacks and checks return addresses, which uretprobes replace. Use uprobes at the "
+    "offsets of its ret instructions, or --unsafe."
+)
+
 
 def uprobe(point: Point, search: Search) -> list[Match]:
     """`path:function[+offset]`, `path:address`, `path:cpp:name`; with -p also `function`."""
@@ -39,6 +44,9 @@ def uprobe(point: Point, search: Search) -> list[Match]:
     found: list[Match] = []
     files = read_files(point, search, path, search.target.user_symbols)
     for file, symbols in files:
+        if point.kind.name == "uretprobe" and _moves_stacks(symbols) and not search.options.unsafe:
+            message = f"{file} is a Go program, which a uretprobe can kill"
+            return search.error(point, message, GO)
         if is_number(function):
             found += _at_address(point, search, file, symbols, integer(function))
         else:
@@ -49,6 +57,10 @@ def uprobe(point: Point, search: Search) -> list[Match]:
     names = (symbol.name for symbol in files[0][1])
     hint = None if "*" in function else near(function, names)
     return search.none(point, f"{path}:{function}", hint)
+
+
+def _moves_stacks(symbols: Iterable[UserSymbol]) -> bool:
+    return any(symbol.name == "runtime.copystack" for symbol in symbols)
 
 
 def _with_path(point: Point, search: Search) -> list[str]:

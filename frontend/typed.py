@@ -62,13 +62,16 @@ class Argument:
     register        the `offset`-th argument register of a function of a program
     registers       a struct in that register, and the next one if it is longer
     stack           `offset` bytes above the stack pointer, in user memory
+    pieces          in registers: (name, offset in the value, bytes) of each
     float           in a register that BPF programs cannot read
+    nowhere         not known to be anywhere when the function starts
     """
 
     name: str
     type: Type
     source: str
     offset: int
+    pieces: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(eq=False, slots=True)

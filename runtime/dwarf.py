@@ -92,7 +92,7 @@ class Dwarf:
     def function(self, address: int) -> FunctionType | None:
         if address not in self._functions:
             die = self._function_at(address)
-            self._functions[address] = self._types.function(die) if die else None
+            self._functions[address] = self._types.function(die, address) if die else None
         return self._functions[address]
 
     @_guarded

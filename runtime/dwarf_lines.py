@@ -9,7 +9,7 @@ from elftools.dwarf.dwarfinfo import DWARFInfo
 
 from bpfscript.target import MachineError
 
-from .dwarf_entries import attribute, name_of
+from .dwarf_entries import GO, attribute, name_of
 
 
 def line_address(dwarf: DWARFInfo, file: str, line: int, column: int) -> int:
@@ -23,13 +23,14 @@ def line_address(dwarf: DWARFInfo, file: str, line: int, column: int) -> int:
     for unit in dwarf.iter_CUs():
         top = unit.get_top_DIE()
         directory = (attribute(top, "DW_AT_comp_dir") or b"").decode("utf-8", "replace")
-        if not _is(file, os.path.join(directory, name_of(top))):
+        go = attribute(top, "DW_AT_language") == GO  # whose units are packages
+        if not go and not _is(file, os.path.join(directory, name_of(top))):
             continue
-        known = True
         program = dwarf.line_program_for_CU(unit)
-        if program is None:
+        numbers = _files(program, file, directory) if program else set()
+        known |= not go or bool(numbers)
+        if program is None or not numbers:
             continue
-        numbers = _files(program, file, directory)
         for entry in program.get_entries():
             row = entry.state
             if row is None or row.end_sequence or not row.is_stmt or row.file not in numbers:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .dwarf_places import parameters
+
 if TYPE_CHECKING:
     from elftools.dwarf.die import DIE
 
@@ -23,11 +25,7 @@ _DEEPEST = 32  # damaged data may go in circles
 
 def declarations(function: DIE) -> list[str]:
     """One `type name` for each parameter of a subprogram."""
-    return [
-        f"{type_name(child)} {_name(child)}".rstrip()
-        for child in function.iter_children()
-        if child.tag == "DW_TAG_formal_parameter"
-    ]
+    return [f"{type_name(child)} {_name(child)}".rstrip() for child in parameters(function)]
 
 
 def type_name(die: DIE, depth: int = 0) -> str:

@@ -26,6 +26,7 @@ from bpfscript.types import (
 
 from .dwarf_classes import by_reference
 from .dwarf_entries import AGGREGATES, attribute, name_of, referred
+from .dwarf_places import is_go, parameters, place
 
 TYPE_TAGS: dict[str | None, tuple[str, ...]] = {
     "struct": ("DW_TAG_structure_type", "DW_TAG_class_type"),
@@ -56,16 +57,17 @@ class TypeReader:
         self._fields: dict[str, tuple[Field, ...]] = {}
         self._enums: dict[str, DIE] = {}
 
-    def function(self, die: DIE) -> FunctionType:
-        parameters = []
-        for child in die.iter_children():
-            if child.tag == "DW_TAG_formal_parameter":
-                origin = referred(child, "DW_AT_abstract_origin") or child
-                parameters.append((name_of(origin), self._passed(self._of(origin))))
+    def function(self, die: DIE, entry: int) -> FunctionType:
+        given = list(parameters(die))
+        typed = []
+        for child in given:
+            origin = referred(child, "DW_AT_abstract_origin") or child
+            typed.append((name_of(origin), self._passed(self._of(origin))))
+        places = tuple(place(child, entry) for child in given) if is_go(die) else None
         result = die
         for link in ("DW_AT_abstract_origin", "DW_AT_specification"):
             result = referred(result, link) or result
-        return FunctionType(tuple(parameters), self._passed(self._of(result)))
+        return FunctionType(tuple(typed), self._passed(self._of(result)), places)
 
     def _passed(self, type: Type) -> Type:
         die = self._structs.get(type.name) if isinstance(type, Struct) else None
