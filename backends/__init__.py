@@ -4,14 +4,18 @@ entry point of another package (`plugins`)."""
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from bpfscript.diagnostics import Source
     from bpfscript.ir.core import Module
     from bpfscript.manifest import Artifact
     from bpfscript.passes.pipeline import Holds
     from bpfscript.target import Target
+else:
+    Protocol = object
 
 
 class Backend(Protocol):
@@ -36,6 +40,8 @@ def backend(name: str) -> Backend:
     if name not in BACKENDS:
         from bpfscript.plugins import load
 
-        return cast(Backend, load("backends", name, tuple(BACKENDS))())
-    module, cls = BACKENDS[name]
-    return cast(Backend, getattr(import_module(module), cls)())
+        found: Backend = load("backends", name, tuple(BACKENDS))()
+    else:
+        module, cls = BACKENDS[name]
+        found = getattr(import_module(module), cls)()
+    return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from bpfscript.backends.addressing import number, width
 from bpfscript.backends.emitter import ADD64_IMM, fits
@@ -13,6 +12,7 @@ from bpfscript.ir.core import Instr, Value
 from bpfscript.ir.helpers import HELPERS
 from bpfscript.ir.types import CTX, STACK
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.backends.select import Selector
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 
 TYPE_CHECKING = False
@@ -14,8 +15,12 @@ def main() -> NoReturn:
 
     Python's handler would wait for them. A session has its own, which lets tracing end well.
     """
+    gc.set_threshold(50_000)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from bpfscript.finder import install
+
+    install()
     from bpfscript.cli import command
 
     command()

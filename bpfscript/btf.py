@@ -9,16 +9,26 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Literal, NamedTuple
 
 from bpfscript.btf_index import BtfError as BtfError
 from bpfscript.btf_index import Index
+from bpfscript.plain import dataclass
 
-Kind = Literal[
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Kind = Literal[
+        "void", "int", "ptr", "array", "struct", "union", "enum", "fwd", "typedef", "volatile",
+        "const", "restrict", "func", "func_proto", "var", "datasec", "float", "decl_tag",
+        "type_tag", "enum64",
+    ]  # fmt: skip
+
+KINDS: tuple[Kind, ...] = (
     "void", "int", "ptr", "array", "struct", "union", "enum", "fwd", "typedef", "volatile", "const",
     "restrict", "func", "func_proto", "var", "datasec", "float", "decl_tag", "type_tag", "enum64",
-]  # fmt: skip
-KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]  # in the order of BTF_KIND_*
+)  # fmt: skip
+"""In the order of BTF_KIND_*."""
 
 _MAGIC = 0xEB9F
 _HEADER = struct.Struct("<HBBIIIII")
@@ -26,7 +36,8 @@ _RECORD = struct.Struct("<III")
 _SIZED = ("int", "struct", "union", "enum", "datasec", "float", "enum64")
 
 
-class BtfMember(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BtfMember:
     """Member of a struct or union; `bits` is 0 unless it is a bitfield. Offsets in bits."""
 
     name: str
@@ -35,7 +46,8 @@ class BtfMember(NamedTuple):
     bits: int
 
 
-class BtfType(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BtfType:
     """One type record. `size`: bytes, of kinds that have one; `to`: the type it refers to."""
 
     id: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
@@ -41,11 +40,7 @@ _BPF, _PERFMON, _ADMIN = 39, 38, 21  # CAP_*, include/uapi/linux/capability.h
 
 
 def command() -> NoReturn:
-    """The process: `main`, then an end at once, for all that a run had is let go of by then.
-
-    A start makes many objects that stay, so that looking for garbage among them finds none.
-    """
-    gc.set_threshold(50_000)
+    """The process: `main`, then an end at once, for all that a run had is let go of by then."""
     code = main()
     if threading := sys.modules.get("threading"):
         for thread in threading.enumerate():  # what they make is kept for the next run

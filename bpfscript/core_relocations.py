@@ -11,14 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import TypeVar
 
 from bpfscript.btf import Btf, BtfMember, BtfType
 from bpfscript.btf_index import BtfError
 from bpfscript.plain import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Row = TypeVar("_Row")
+
 Steps = tuple[str | int, ...]
-_Row = TypeVar("_Row")
 _MODIFIERS = ("typedef", "const", "volatile", "restrict", "type_tag")
 _COMPOSITE = ("struct", "union")
 _ENUMS = ("enum", "enum64")

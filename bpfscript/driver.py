@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import chain
-from typing import TYPE_CHECKING, cast
 
 from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.frontend.typed import Checked, Options
@@ -16,7 +15,10 @@ from bpfscript.manifest import Artifact, Assumption
 from bpfscript.plain import dataclass, field
 from bpfscript.target import OlderTarget, Target
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from bpfscript.pieces import Plan
 
 STAGES = {
@@ -75,7 +77,8 @@ def compile(
     options = options or Options()
     machine = target
     if options.portable:
-        target = cast("Target", OlderTarget(target, oldest=options.oldest))
+        older: Any = OlderTarget(target, oldest=options.oldest)
+        target = older
     program = parse(source)
     tell("nodes", lambda: _nodes(program))
     checked = check(program, target, options)

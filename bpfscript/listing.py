@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 
-from bpfscript.btf import Btf, BtfType, Kind
+from bpfscript.btf import Btf, BtfType
 from bpfscript.c_text import definition, members, parameters, result
 from bpfscript.diagnostics import Reporter, Source, Span
 from bpfscript.frontend import (
@@ -39,6 +39,10 @@ from bpfscript.frontend.resolve_kernel import KERNEL
 from bpfscript.frontend.resolve_trampoline import ITERATOR, typed_functions
 from bpfscript.frontend.typed import Limits, Options
 from bpfscript.target import MachineError, Target, matches
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfscript.btf import Kind
 
 _RESOLVERS: dict[str, Callable[[Point, Search], list[Match]]] = {
     "test": resolve_other.named,

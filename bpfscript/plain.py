@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _NONE: Any = object()
+_FEW = 100  # instances that cost as much as compiling a function
+_put = object.__setattr__
 
 
 class _Field:
@@ -24,7 +26,7 @@ class _Field:
 
     __slots__ = ("compare", "default", "factory")
 
-    def __init__(self, default: object, factory: object, compare: bool) -> None:
+    def __init__(self, default: object, factory: Any, compare: bool) -> None:
         self.default, self.factory, self.compare = default, factory, compare
 
 
@@ -68,55 +70,74 @@ def replace(instance: T, **changes: Any) -> T:
 
 
 def _made(cls: Any, frozen: bool, slots: bool, eq: bool) -> Any:
+    """The class made once more, for slots can only be given when a class is made. That spares time,
+    too: for each method set later Python looks through all that it may call by itself."""
     written: dict[str, str] = vars(cls).get("__annotations__", {})
     own = [name for name, type in written.items() if not type.startswith("ClassVar")]
     fields: dict[str, _Field] = dict(getattr(cls, "_fields_", {}))
+    body = {k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__")}
     for name in own:
-        default = cls.__dict__.get(name, _NONE)
-        fields[name] = default if isinstance(default, _Field) else _Field(default, _NONE, True)
-        if name in cls.__dict__ and (slots or fields[name].default is _NONE):
-            delattr(cls, name)
-        elif isinstance(default, _Field):
-            setattr(cls, name, default.default)
-    if slots:
-        cls = _slotted(cls, own)
-    cls._fields_ = fields
-    setattr(cls, "__match_args__", tuple(fields))  # noqa: B010
-    cls.__dataclass_fields__ = _LibraryFields()
-    if "__init__" not in cls.__dict__:
-        cls.__init__ = _first_init(cls, frozen)
-    if "__repr__" not in cls.__dict__:
-        cls.__repr__ = _repr
+        default = body.pop(name, _NONE)
+        given = default if isinstance(default, _Field) else _Field(default, _NONE, True)
+        fields[name] = given
+        if not slots and given.default is not _NONE:
+            body[name] = given.default
+
+    seen = 0
+
+    def __init__(self: Any, *args: Any, **named: Any) -> None:
+        """In place of one with code of its own until that pays, or has to find what is wrong."""
+        nonlocal seen
+        seen += 1
+        if seen > _FEW or not _filled(self, fields, args, named):
+            if cls.__init__ is __init__:
+                cls.__init__ = _init(cls, frozen)
+            cls.__init__(self, *args, **named)
+        elif post:
+            self.__post_init__()
+
+    post = hasattr(cls, "__post_init__")
+    methods: dict[str, Any] = {"__init__": __init__, "__repr__": _repr}
     if eq:
-        _compare(cls, [name for name, field in fields.items() if field.compare], frozen)
+        methods |= _comparing([name for name, field in fields.items() if field.compare])
+        if not frozen:
+            methods["__hash__"] = None
     if frozen:
-        cls.__setattr__ = cls.__delattr__ = _refuse
-        cls.__getstate__, cls.__setstate__ = _state, _restore
+        methods |= _FROZEN
+    if slots:
+        methods["__slots__"] = tuple(own)
+    methods |= body
+    methods |= {"_fields_": fields, "__match_args__": tuple(fields)}
+    methods["__dataclass_fields__"] = _LibraryFields()
+    made = type(cls)(cls.__name__, cls.__bases__, methods)
+    made.__qualname__ = cls.__qualname__
+    cls = made
     return cls
 
 
-def _slotted(cls: Any, names: list[str]) -> Any:
-    """The class once more, with slots: they can only be given when a class is made."""
-    body = {k: v for k, v in cls.__dict__.items() if k not in ("__dict__", "__weakref__")}
-    made = type(cls)(cls.__name__, cls.__bases__, {**body, "__slots__": tuple(names)})
-    made.__qualname__ = cls.__qualname__
-    return made
-
-
-def _first_init(cls: Any, frozen: bool) -> Any:
-    """Puts the real `__init__` in its place when it is first called."""
-
-    def __init__(self: Any, *args: Any, **named: Any) -> None:
-        if cls.__init__ is __init__:
-            cls.__init__ = _init(cls, frozen)
-        cls.__init__(self, *args, **named)
-
-    return __init__
+def _filled(
+    self: Any, fields: dict[str, _Field], args: tuple[Any, ...], named: dict[str, Any]
+) -> bool:
+    """Give an instance its values; False if they are too many or too few."""
+    values = dict(zip(fields, args, strict=False))
+    if len(values) < len(args) or not values.keys().isdisjoint(named):
+        return False
+    values.update(named)
+    for name, field in fields.items():
+        if name not in values:
+            value = values[name] = field.default if field.factory is _NONE else field.factory()
+            if value is _NONE:
+                return False
+    if len(values) > len(fields):
+        return False
+    for name, value in values.items():
+        _put(self, name, value)
+    return True
 
 
 def _init(cls: Any, frozen: bool) -> Any:
     """Positional and named parameters, in order; code of its own, for speed."""
-    scope: dict[str, Any] = {"_none": _NONE, "_put": object.__setattr__}
+    scope: dict[str, Any] = {"_none": _NONE, "_put": _put}
     parameters, body = [], []
     for name, field in cls._fields_.items():
         value = name
@@ -134,7 +155,7 @@ def _init(cls: Any, frozen: bool) -> Any:
     return scope["__init__"]
 
 
-def _compare(cls: Any, names: list[str], frozen: bool) -> None:
+def _comparing(names: list[str]) -> dict[str, Any]:
     values: Callable[[Any], Any] = attrgetter(*names) if names else lambda _: ()
 
     def __eq__(self: Any, other: Any) -> Any:
@@ -142,12 +163,7 @@ def _compare(cls: Any, names: list[str], frozen: bool) -> None:
             return NotImplemented
         return values(self) == values(other)
 
-    if "__eq__" not in cls.__dict__:
-        cls.__eq__ = __eq__
-    if frozen and "__hash__" not in cls.__dict__:
-        cls.__hash__ = lambda self: hash(values(self))
-    elif not frozen:
-        cls.__hash__ = None
+    return {"__eq__": __eq__, "__hash__": lambda self: hash(values(self))}
 
 
 def _repr(self: Any) -> str:
@@ -168,6 +184,14 @@ def _state(self: Any) -> list[Any]:
 def _restore(self: Any, state: list[Any]) -> None:
     for name, value in zip(self.__match_args__, state, strict=True):
         object.__setattr__(self, name, value)
+
+
+_FROZEN = {
+    "__setattr__": _refuse,
+    "__delattr__": _refuse,
+    "__getstate__": _state,
+    "__setstate__": _restore,
+}
 
 
 class _LibraryFields:

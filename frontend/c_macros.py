@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
 
 from bpfscript.diagnostics import ScriptError, Source, Span
 
 from . import nodes
 from .builtins import argument_number, builtin
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .check_base import CNames
 
 

@@ -17,11 +17,14 @@ from bpfscript.types import (
     Type,
     Unsupported,
 )
-from bpfscript.words import Space
 
 from . import nodes
 from .check_operators import Operators
 from .config import KEYS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfscript.words import Space
 
 
 class Access(Operators):

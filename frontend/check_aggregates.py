@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import get_args
-
 from bpfscript.types import TSERIES_AGGREGATES, Aggregate, Type
-from bpfscript.words import AggregateName
 
 from . import nodes
 from .check_arguments import Arguments
 from .check_operators import as_integer
 from .check_types import unstable_text
-from .functions import FUNCTIONS
+from .functions import AGGREGATES, FUNCTIONS
 
 MAX_HIST_BITS, MAX_LHIST_BUCKETS, MAX_INTERVALS = 5, 1000, 1_000_000
 
@@ -37,7 +34,7 @@ class Aggregates(Arguments):
         operand = as_integer(argument) if argument is not None else None
         if operand is not None:
             self.operands[node] = operand
-        name = next(n for n in get_args(AggregateName) if n == node.name)
+        name = next(n for n in AGGREGATES if n == node.name)
         return Aggregate(name, operand is None or operand.signed, params)
 
     def _literals(self, node: nodes.Call, names: dict[int, str]) -> tuple[int, ...] | None:

@@ -6,8 +6,12 @@ from bpfscript.types import Bool, Int, Pointer, String, Type
 
 from . import nodes
 from .check_builtins import Builtins
-from .functions import Function, Kind
+from .functions import Function
 from .join import base_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .functions import Kind
 
 Argument = nodes.Expr | nodes.TypeName | nodes.Typeof
 

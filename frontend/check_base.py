@@ -8,7 +8,6 @@ is said.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.plain import dataclass
@@ -20,6 +19,12 @@ from .config import Configuration
 from .join import literal_type
 from .scopes import Scopes
 from .typed import Checked, Constant, Instance, Local
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+else:
+    Protocol = object
 
 
 class CNames(Protocol):

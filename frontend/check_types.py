@@ -32,11 +32,14 @@ from bpfscript.types import (
     Type,
     Username,
 )
-from bpfscript.words import AggregateName, Space
 
 from . import nodes
 from .check_access import Access
 from .join import base_name, unsigned_type
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfscript.words import AggregateName, Space
 
 AGGREGATE_NAMES: tuple[AggregateName, ...] = ("count", "sum", "min", "max", "avg", "stats")
 NAMED: dict[str, Type] = {

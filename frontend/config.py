@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar, get_args
 
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.manifest import Settings
@@ -13,8 +12,17 @@ from bpfscript.target import MachineError
 from . import nodes
 from .typed import Limits
 
-T = TypeVar("T", Limits, Settings)
-Kind = Literal["bool", "number", "text", "missing", "stack_mode", "symbols", "license", "unstable"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, TypeVar
+
+    Kind = Literal[
+        "bool", "number", "text", "missing", "stack_mode", "symbols", "license", "unstable"
+    ]
+
+    T = TypeVar("T", Limits, Settings)
+
+    Unstable = Literal["error", "warn", "enable"]
 
 # Key -> how its value is written. Those that neither Limits nor Settings have change nothing here.
 KEYS: dict[str, Kind] = {
@@ -60,12 +68,12 @@ LICENSES = (
 )  # fmt: skip
 STACK_MODES = ("bpftrace", "raw", "perf", "build_id")
 TRUE, FALSE = ("true", "1", "on", "yes"), ("false", "0", "off", "no")
+UNSTABLE: tuple[Unstable, ...] = ("error", "warn", "enable")
 WORDS: dict[Kind, tuple[str, ...]] = {
     "missing": ("error", "warn", "ignore"),
-    "unstable": ("error", "warn", "enable"),
+    "unstable": UNSTABLE,
 }
 
-Unstable = Literal["error", "warn", "enable"]
 Value = str | int | bool
 
 
@@ -89,7 +97,7 @@ class Configuration:
 
     def unstable(self, feature: str) -> Unstable:
         value = self.values[f"unstable_{feature}"]
-        return next(word for word in get_args(Unstable) if word == value)
+        return next(word for word in UNSTABLE if word == value)
 
     @property
     def limits(self) -> Limits:

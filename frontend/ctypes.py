@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from bpfscript.btf import Btf, BtfType, Kind
+from bpfscript.btf import Btf, BtfType
 from bpfscript.types import (
     BOOL,
     INT8,
@@ -35,7 +34,10 @@ from bpfscript.types import (
 
 from . import nodes
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bpfscript.btf import Kind
+
     from .c_definitions import CDefinitions
     from .c_reader import PlainDefinitions
     from .program_types import ProgramTypes

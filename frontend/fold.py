@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
-from typing import Any
 
 from .literals import LiteralFault, integer
 from .typed import Constant
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 OVERFLOW = "unable to fold literals due to overflow or underflow"
 ALWAYS_EMPTY = "literal string will always be empty"

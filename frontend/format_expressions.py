@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpfscript.frontend import nodes
-from bpfscript.frontend.layout import Chain, Choice, Doc, List, Row, Style, flat
+from bpfscript.frontend.layout import Chain, Choice, Doc, List, Row, flat
 from bpfscript.frontend.lexer import TYPED
 from bpfscript.frontend.nodes import Expr
 from bpfscript.frontend.printer import COMPOUND, type_text
 from bpfscript.frontend.tree import PRECEDENCE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfscript.frontend.layout import Style
 
 COMPARISONS = ("==", "!=", "<", ">", "<=", ">=")
 LOGICAL = ("&&", "||")

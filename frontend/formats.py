@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
 
 from bpfscript.plain import dataclass
 from bpfscript.types import (
@@ -26,12 +25,14 @@ from bpfscript.types import (
     Type,
     Unsupported,
 )
-from bpfscript.words import Space
 
 from .ctypes import BASIC
 from .typed import Argument
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from bpfscript.words import Space
+
     from .ctypes import CTypes
 
 COMMON_SIZE = 8  # bytes of `common_*` fields at the start of every record, which BPF may not read

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
 
 from bpfscript.plain import dataclass
 from bpfscript.types import (
@@ -19,6 +18,17 @@ from bpfscript.types import (
     Type,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from bpfscript.words import AggregateName
+
+    Kind = Literal[
+        "any", "int", "integer", "address", "string", "text", "number", "map", "keyed", "word",
+        "type", "variable", "other",
+    ]  # fmt: skip
+
 # any        an expression                       int         an integer or boolean
 # integer    the same, told in upstream's longer words   address     an integer or pointer
 # string     a string                            text        a string literal
@@ -26,10 +36,6 @@ from bpfscript.types import (
 # keyed      a map that has keys                 word        a bare word that the rule reads
 # type       a type                              variable    a variable to be assigned
 # other      the rule looks at it
-Kind = Literal[
-    "any", "int", "integer", "address", "string", "text", "number", "map", "keyed", "word",
-    "type", "variable", "other",
-]  # fmt: skip
 
 TRACING = frozenset(("fentry", "fexit", "iter"))
 USER_CODE = frozenset(("uprobe", "uretprobe", "usdt"))
@@ -77,7 +83,17 @@ def _arguments(count: int) -> str:
     return {0: "no arguments", 1: "one argument"}.get(count, f"{count} arguments")
 
 
-AGGREGATES = ("count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries")
+AGGREGATES: tuple[AggregateName, ...] = (
+    "count",
+    "sum",
+    "min",
+    "max",
+    "avg",
+    "stats",
+    "hist",
+    "lhist",
+    "tseries",
+)
 
 ROWS = (
     # Output

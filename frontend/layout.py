@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Literal
 
 from bpfscript.plain import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Style = Literal["aligned", "block", "record"]
+
 WIDTH = 90
 STEP = 2
-
-Style = Literal["aligned", "block", "record"]
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import NamedTuple
 
 from bpfscript.frontend.literals import LiteralFault, integer, string
+from bpfscript.plain import dataclass, replace
 
 BUILTINS = frozenset(
     (
@@ -84,13 +84,15 @@ INSPECTING = ("sizeof", "offsetof", "typeof", "typeinfo")
 OPERAND_AFTER = ("return", "comptime")
 
 
-class Fault(NamedTuple):
+@dataclass(slots=True)
+class Fault:
     message: str
     start: int
     end: int
 
 
-class Token(NamedTuple):
+@dataclass(slots=True)
+class Token:
     """`kind` is a terminal of the grammar; for a literal one and for a lower-case word, the text.
 
     `value` is what a good INT or STRING stands for.
@@ -158,7 +160,7 @@ class Lexer:
             if point.text:
                 yield point
             else:
-                yield point._replace(fault=Fault("expected attach point", *self.place(self.at)))
+                yield replace(point, fault=Fault("expected attach point", *self.place(self.at)))
             self._skip()
             if not self.text.startswith(",", self.at):
                 break

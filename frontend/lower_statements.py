@@ -11,6 +11,7 @@ from bpfscript.types import Aggregate, Int, Tuple, Type
 
 from . import nodes, relocated
 from .body import PROBE, RETURNED, Body, Called, Loop, is_scalar, is_signed, unsupported
+from .functions import AGGREGATES
 from .lower_expressions import (
     assign,
     binary,
@@ -22,8 +23,6 @@ from .lower_expressions import (
     value_type,
 )  # fmt: skip
 from .typed import Local, MapInfo
-
-AGGREGATES = ("count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries")
 
 
 def statements(body: Body, nodes_: Sequence[nodes.Statement]) -> None:

@@ -6,10 +6,38 @@ Whatever the checker learns about a node is kept beside the tree (see `typed.py`
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Any, ClassVar, Literal, NoReturn, TypeVar, dataclass_transform
 
 from bpfscript.diagnostics import Span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, Literal, NoReturn, TypeVar, dataclass_transform
+
+    BinaryOp = Literal[
+        "||",
+        "&&",
+        "|",
+        "^",
+        "&",
+        "==",
+        "!=",
+        "<",
+        ">",
+        "<=",
+        ">=",
+        "<<",
+        ">>",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+    ]  # fmt: skip
+    N = TypeVar("N", bound="Node")
+else:
+
+    def dataclass_transform(**_):
+        return lambda cls: cls
 
 
 @dataclass_transform(eq_default=False, kw_only_default=True, frozen_default=True)
@@ -116,11 +144,6 @@ class Increment(Node):
     op: Literal["++", "--"]
     prefix: bool
     target: Variable | Map
-
-
-BinaryOp = Literal[
-    "||", "&&", "|", "^", "&", "==", "!=", "<", ">", "<=", ">=", "<<", ">>", "+", "-", "*", "/", "%"
-]
 
 
 class Binary(Node):
@@ -384,9 +407,6 @@ class Program(Node):
     items: tuple[Item, ...]
 
 
-N = TypeVar("N", bound=Node)
-
-
 def rebuild(node: N, change: Callable[[Node], Node], place: Callable[[Span], Span]) -> N:
     """A copy of a node: `change` makes the nodes directly inside, `place` its spans."""
     made: dict[str, Any] = {}
@@ -404,7 +424,7 @@ def rebuild(node: N, change: Callable[[Node], Node], place: Callable[[Span], Spa
 
 def _each(value: object, change: Callable[[Node], Node]) -> object:
     if isinstance(value, tuple):
-        return tuple(map(partial(_each, change=change), value))
+        return tuple([_each(inner, change) for inner in value])
     return change(value) if isinstance(value, Node) else value
 
 

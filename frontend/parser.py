@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
-from typing import Any, NoReturn, cast
 
 from bpfscript.diagnostics import Source, Span
 from bpfscript.frontend import nodes, tables
 from bpfscript.frontend.lexer import Lexer, Token
 from bpfscript.frontend.literals import LiteralFault, encode
 from bpfscript.frontend.tree import Builder, fail
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 # Later stages walk the tree by recursion. Parentheses alone add no depth.
 MAX_DEPTH = 200
@@ -61,13 +64,15 @@ TOO_LATE = {
 def parse(source: Source) -> nodes.Program:
     """The tree of a script. Raises ScriptError."""
     lexer = _lexer(source)
-    return cast(nodes.Program, _Run(source, lexer, "program").parse(lexer.script()))
+    program: nodes.Program = _Run(source, lexer, "program").parse(lexer.script())
+    return program
 
 
 def parse_expression(source: Source) -> nodes.Expr:
     """The tree of a text that is one expression, as the body of a C macro. Raises ScriptError."""
     lexer = _lexer(source)
-    return cast(nodes.Expr, _Run(source, lexer, "lone_expression").parse(lexer.expression()))
+    expression: nodes.Expr = _Run(source, lexer, "lone_expression").parse(lexer.expression())
+    return expression
 
 
 def _lexer(source: Source) -> Lexer:
@@ -78,18 +83,9 @@ def _lexer(source: Source) -> Lexer:
     return Lexer(source.text)
 
 
-Action = Callable[..., Any]
-
-
 @cache
-def _tables() -> tuple[tables.Tables, list[Action | None]]:
-    """Tables, and the action of each rule; None where it takes no method of Builder."""
-    loaded, builder = tables.load(), Builder()
-    actions = [
-        None if rule.action in ("", "*") else cast(Action, getattr(builder, rule.action))
-        for rule in loaded.rules
-    ]
-    return loaded, actions
+def _tables() -> tables.Tables:
+    return tables.load()
 
 
 class _Run:
@@ -102,7 +98,7 @@ class _Run:
 
     def __init__(self, source: Source, lexer: Lexer, start: str) -> None:
         self.source, self.lexer = source, lexer
-        self.tables, self.methods = _tables()
+        self.tables, self.builder = _tables(), Builder()
         self.end = self.tables.ends[start]
         self.states = [self.tables.starts[start]]
         self.values: list[Any] = []
@@ -135,8 +131,8 @@ class _Run:
         return action
 
     def _reduce(self, number: int) -> None:
-        rule = self.tables.rules[number]
-        first = len(self.values) - rule.size
+        origin, size, picks, action = self.tables.rules[number]
+        first = len(self.values) - size
         taken, depths = self.values[first:], self.depths[first:]
         if taken:
             span = self.spans[first][0], self.spans[-1][1]
@@ -146,15 +142,14 @@ class _Run:
         depth = max(depths, default=0)
         del self.states[first + 1 :], self.values[first:], self.spans[first:], self.depths[first:]
 
-        method = self.methods[number]
-        if rule.action == "":
+        if action == "":
             value = taken[0]
-        elif method is None:
-            value = _children(rule.picks, taken)
+        elif action == "*":
+            value = _children(picks, taken)
         else:
             where = Span(self.source, *span)
-            children = _children(rule.picks, taken)
-            value = method(where, *children)
+            children = _children(picks, taken)
+            value = getattr(self.builder, action)(where, *children)
             if len(children) != 1 or value is not children[0]:
                 depth += 1
                 if depth > MAX_DEPTH:
@@ -162,7 +157,7 @@ class _Run:
         self.values.append(value)
         self.spans.append(span)
         self.depths.append(depth)
-        self.states.append(self.tables.gotos[self.states[-1]][rule.origin])
+        self.states.append(self.tables.gotos[self.states[-1]][origin])
 
     # Faults
 
@@ -210,9 +205,9 @@ class _Run:
         return action is not None
 
     def _pop(self, states: list[int], number: int) -> None:
-        rule = self.tables.rules[number]
-        del states[len(states) - rule.size :]
-        states.append(self.tables.gotos[states[-1]][rule.origin])
+        origin, size, *_ = self.tables.rules[number]
+        del states[len(states) - size :]
+        states.append(self.tables.gotos[states[-1]][origin])
 
 
 def _children(picks: tuple[int | None, ...], taken: list[Any]) -> list[Any]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from bpfscript.manifest import ProgramType
 from bpfscript.plain import dataclass
-from bpfscript.words import Space
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from bpfscript.words import Space
 
 
 @dataclass(frozen=True, slots=True)

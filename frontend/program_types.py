@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bpfscript.plain import replace
 from bpfscript.target import DebugInfo, FunctionType
 from bpfscript.types import Array, Field, Int, Pointer, Struct, Type
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .ctypes import CTypes
 

@@ -9,8 +9,6 @@ cannot be left to the loader is assumed, and compared before the object is loade
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from bpfscript.core_relocations import CoreKind, Question, Steps, answer, layout
 from bpfscript.ir.core import Value
 from bpfscript.ir.types import CTX, I1, KERNEL
@@ -20,6 +18,7 @@ from . import nodes
 from .body import Body, ir_type, is_signed
 from .typed import Argument, Constant
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .locations import Location
 

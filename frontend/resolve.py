@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from bpfscript.diagnostics import Reporter
 from bpfscript.manifest import Place
@@ -23,6 +22,7 @@ from .resolve_base import Match, Point, Search, near
 from .resolve_instances import Instances
 from .typed import Instance, Limits, Options
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .ctypes import CTypes
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Literal
 
 from bpfscript.arch import ARCHES
 from bpfscript.manifest import Attach
 from bpfscript.plain import dataclass, field, replace
 from bpfscript.syscalls import numbers
 from bpfscript.types import Struct, Type, align_up
-from bpfscript.words import Space
 
 from . import nodes
 from .builtins import argument_number
@@ -25,14 +23,19 @@ from .resolve_base import Match, Search
 from .resolve_kernel import KERNEL
 from .typed import Argument, Instance
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal
+
     from bpfscript.btf import Btf, BtfType
+    from bpfscript.words import Space
 
     from .ctypes import CTypes
     from .program_types import ProgramTypes
     from .usdt_arguments import UsdtArgument
 
-Side = Literal["", "enter", "exit"]
+    Side = Literal["", "enter", "exit"]
+
 USER_KINDS = ("uprobe", "uretprobe", "usdt")
 _KSTACK = ("kstack", "__builtin_kstack")
 _SIDES: tuple[Side, Side] = ("enter", "exit")

@@ -6,29 +6,32 @@ that is not the text beside it, it is passed over. Neither path writes anything.
 
 from __future__ import annotations
 
-import json
+import marshal
 import os
-from typing import Any, NamedTuple
+from sys import intern
+
+from bpfscript.plain import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 STARTS = ("program", "lone_expression")
 GRAMMAR = os.path.join(os.path.dirname(__file__), "grammar.lark")
-PREBUILT = os.path.join(os.path.dirname(__file__), "grammar.tables")  # JSON
+PREBUILT = os.path.join(os.path.dirname(__file__), "grammar.tables")  # marshalled
 
 
-class Rule(NamedTuple):
-    """What a reduction does: take `size` values, give `picks` of them to `action`.
+Rule = tuple[str, int, tuple[int | None, ...], str]
+"""What a reduction does: its rule's name, how many values it takes, which of them (picks) it gives
+to which action.
 
-    A pick is an index, ~index of a list to splice, or None for an absent optional. An action of ""
-    passes the one child on; "*" makes a list, to be spliced.
-    """
-
-    origin: str
-    size: int
-    picks: tuple[int | None, ...]
-    action: str
+A pick is an index, ~index of a list to splice, or None for an absent optional. An action of ""
+passes the one child on; "*" makes a list, to be spliced.
+"""
 
 
-class Tables(NamedTuple):
+@dataclass(slots=True)
+class Tables:
     """`actions[state][terminal]` is a state to shift to, or ~rule; `gotos[state][rule name]`."""
 
     starts: dict[str, int]
@@ -42,21 +45,29 @@ def load() -> Tables:
     """The tables of the grammar beside this file."""
     grammar = _text(GRAMMAR)
     try:
-        found = json.loads(_text(PREBUILT))
-    except (OSError, ValueError):
+        with open(PREBUILT, "rb") as file:
+            found = marshal.load(file)
+    except (OSError, EOFError, TypeError, ValueError):
         found = None
     if not isinstance(found, dict) or found.get("grammar") != grammar:
         return build(grammar)
-    rules = [Rule(origin, size, tuple(picks), act) for origin, size, picks, act in found["rules"]]
-    return Tables(found["starts"], found["ends"], found["actions"], found["gotos"], rules)
+    return Tables(*found["tables"])
 
 
 def prebuild() -> None:
     """Write the prebuilt file into the package."""
     grammar = _text(GRAMMAR)
-    text = json.dumps({"grammar": grammar, **build(grammar)._asdict()}, separators=(",", ":"))
-    with open(PREBUILT, "w", encoding="utf-8") as file:
-        file.write(text + "\n")
+    made = build(grammar)
+    rows: dict[str, dict[str, int]] = {}  # equal ones are kept once
+
+    def shared(row: dict[str, int]) -> dict[str, int]:
+        return rows.setdefault(repr(row), {intern(name): number for name, number in row.items()})
+
+    actions, gotos = list(map(shared, made.actions)), list(map(shared, made.gotos))
+    rules = [(intern(origin), *rest) for origin, *rest in made.rules]
+    tables = (made.starts, made.ends, actions, gotos, rules)
+    with open(PREBUILT, "wb") as file:
+        marshal.dump({"grammar": grammar, "tables": tables}, file)
 
 
 def _text(path: str) -> str:
@@ -93,7 +104,7 @@ def build(grammar: str) -> Tables:
 
     parser = data["parser"]["parser"]
     tokens = {int(number): name for number, name in parser["tokens"].items()}
-    nonterminals = {rule.origin for rule in rules} | set(STARTS)
+    nonterminals = {origin for origin, *_ in rules} | set(STARTS)
     # Lark numbers states in hash order; here it is the order in which they are reached.
     order = [parser["start_states"][start] for start in STARTS]
     rank = {state: number for number, state in enumerate(order)}
@@ -143,4 +154,4 @@ def _rule(entry: dict[str, Any]) -> Rule:
         action = "*"
     elif options["expand1"] and not entry["alias"] and len(picks) == 1:
         action = ""
-    return Rule(origin, len(symbols), tuple(picks), action)
+    return origin, len(symbols), tuple(picks), action

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, NoReturn, TypeVar, cast
-
 from bpfscript.diagnostics import Diagnostic, ScriptError, Span
 from bpfscript.frontend import nodes
 from bpfscript.frontend.lexer import BUILTINS, Token
 from bpfscript.frontend.nodes import Expr
+from bpfscript.plain import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal, NoReturn, TypeVar
+
+    Suffix = Literal["*"] | int | None
+
+    T = TypeVar("T")
 
 PRECEDENCE = {
     operator: level
@@ -23,25 +30,24 @@ IMMUTABLE = (
 
 AnyType = nodes.TypeName | nodes.Typeof
 Inspected = nodes.TypeName | nodes.Typeof | Expr
-UnaryOp = Literal["-", "!", "~", "*"]
-IncrementOp = Literal["++", "--"]
-Suffix = Literal["*"] | int | None
-T = TypeVar("T")
 
 
-class Operator(NamedTuple):
+@dataclass(slots=True)
+class Operator:
     text: str
     span: Span
 
 
-class Chain(NamedTuple):
+@dataclass(slots=True)
+class Chain:
     """`a + b * c …` before its operators are grouped."""
 
     operands: list[Expr]
     operators: list[Operator]
 
 
-class Result(NamedTuple):
+@dataclass(slots=True)
+class Result:
     """The last expression of a block, without `;`."""
 
     value: Expr
@@ -183,11 +189,10 @@ class Builder:
 
     # Statements
 
-    def block(self, span: Span, *parts: nodes.Statement | Result) -> nodes.Block:
+    def block(self, span: Span, *parts: Any) -> nodes.Block:
         if parts and isinstance(last := parts[-1], Result):
-            statements = cast(tuple[nodes.Statement, ...], parts[:-1])
-            return nodes.Block(span=span, statements=statements, result=last.value)
-        return nodes.Block(span=span, statements=cast(tuple[nodes.Statement, ...], parts))
+            return nodes.Block(span=span, statements=parts[:-1], result=last.value)
+        return nodes.Block(span=span, statements=parts)
 
     def result(self, span: Span, value: Expr) -> Result:
         return Result(value)
@@ -206,7 +211,7 @@ class Builder:
     def compound_assign(
         self, span: Span, target: nodes.Variable | nodes.Map, token: Token, value: Expr
     ) -> nodes.Assign:
-        op = cast(nodes.BinaryOp, token.text[:-1])
+        op: Any = token.text[:-1]
         return nodes.Assign(span=span, target=target, op=op, value=value)
 
     def assign_field(self, span: Span, target: Expr, value: Expr) -> NoReturn:
@@ -275,10 +280,11 @@ class Builder:
 
         def combine() -> None:
             op, right, left = waiting.pop(), operands.pop(), operands.pop()
+            symbol: Any = op.text
             operands.append(
                 nodes.Binary(
                     span=left.span.to(right.span),
-                    op=cast(nodes.BinaryOp, op.text),
+                    op=symbol,
                     left=left,
                     right=right,
                     op_span=op.span,
@@ -295,7 +301,8 @@ class Builder:
         return operands[0]
 
     def unary(self, span: Span, operator: Operator, operand: Expr) -> nodes.Unary:
-        return nodes.Unary(span=span, op=cast(UnaryOp, operator.text), operand=operand)
+        op: Any = operator.text
+        return nodes.Unary(span=span, op=op, operand=operand)
 
     def address_of(self, span: Span, of: nodes.Variable | nodes.Map) -> nodes.AddressOf:
         return nodes.AddressOf(span=span, of=of)
@@ -311,7 +318,7 @@ class Builder:
     ) -> nodes.Increment:
         if not isinstance(target, nodes.Variable | nodes.Map):
             fail(blame, "increment/decrement requires a variable or map")
-        op = cast(IncrementOp, operator.text)
+        op: Any = operator.text
         return nodes.Increment(span=span, op=op, prefix=prefix, target=target)
 
     def cast(self, span: Span, to: AnyType, operand: Expr) -> nodes.Cast:
@@ -398,12 +405,11 @@ class Builder:
     def typeof(self, span: Span, of: Inspected) -> nodes.Typeof:
         return of if isinstance(of, nodes.Typeof) else nodes.Typeof(span=span, of=of)
 
-    def type_(self, span: Span, first: str | Token, *rest: str | Suffix) -> nodes.TypeName:
+    def type_(self, span: Span, first: str | Token, *rest: Any) -> nodes.TypeName:
         if not isinstance(first, Token):
-            return nodes.TypeName(span=span, name=first, suffixes=cast(tuple[Suffix, ...], rest))
-        keyword = cast(Literal["struct", "union", "enum"], first.text)
-        suffixes = cast(tuple[Suffix, ...], rest[1:])
-        return nodes.TypeName(span=span, name=str(rest[0]), keyword=keyword, suffixes=suffixes)
+            return nodes.TypeName(span=span, name=first, suffixes=rest)
+        keyword: Any = first.text
+        return nodes.TypeName(span=span, name=rest[0], keyword=keyword, suffixes=rest[1:])
 
     def pointer(self, span: Span) -> Suffix:
         return "*"

@@ -5,18 +5,23 @@ resolve.py makes the instances, check.py fills the tables, lower.py reads them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
-
 from bpfscript.diagnostics import Diagnostic, Span
 from bpfscript.frontend import nodes
 from bpfscript.manifest import Attach, MapType, Settings
 from bpfscript.plain import dataclass, field
 from bpfscript.types import Field, Struct, Type
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Literal, Protocol
+
     from bpfscript.core_relocations import Question
     from bpfscript.frontend.program_types import ProgramTypes
     from bpfscript.frontend.usdt_arguments import UsdtArgument
+
+    ArgSource = Literal["context", "register", "pointer", "syscall", "syscall_return", "raw"]
+else:
+    Protocol = object
 
 Constant = int | bool | bytes  # a folded integer, boolean or string
 
@@ -45,9 +50,6 @@ class MapInfo:
     span: Span  # first use
     kind: MapType | None = None  # of its declaration
     entries: int | None = None  # of its declaration
-
-
-ArgSource = Literal["context", "register", "pointer", "syscall", "syscall_return", "raw"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ kernel (kfuncs) have no number; they are found by name when a program is loaded.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from bpfscript.plain import dataclass
 
-Result = Literal["i64", "map?", "ring?", "btf"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
+
+    Result = Literal["i64", "map?", "ring?", "btf"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,13 +15,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, NoReturn, TypeVar, get_args
+from typing import Any, NoReturn, TypeVar
 
 from bpfscript import manifest, types
 from bpfscript.diagnostics import Diagnostic, ScriptError, Source, Span
 from bpfscript.ir.core import Block, Edge, Entry, Function, Instr, Module, Value
 from bpfscript.ir.ops import OPS
-from bpfscript.ir.types import VOID, I, Ptr, Space, Type
+from bpfscript.ir.types import SPACES, VOID, I, Ptr, Type
 from bpfscript.manifest import Event, MapDef, MapType, ProgramType
 
 _TOKEN = re.compile(
@@ -51,7 +51,7 @@ _WORDS: dict[str, object] = {
     **ProgramType.__members__,
 }
 _INTEGERS: tuple[Type, ...] = tuple(I(bits) for bits in (1, 8, 16, 32, 64))
-_POINTERS: tuple[Type, ...] = tuple(Ptr(space) for space in get_args(Space))
+_POINTERS: tuple[Type, ...] = tuple(Ptr(space) for space in SPACES)
 _TYPES = {str(t): t for t in (*_INTEGERS, *_POINTERS)}
 
 _Record = TypeVar("_Record")

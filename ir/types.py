@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from bpfscript.plain import dataclass
 
-Space = Literal["ctx", "stack", "map", "rodata", "ring", "map_object", "btf", "kernel", "user"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
+    Space = Literal["ctx", "stack", "map", "rodata", "ring", "map_object", "btf", "kernel", "user"]
+
+SPACES: tuple[Space, ...] = (
+    "ctx", "stack", "map", "rodata", "ring", "map_object", "btf", "kernel", "user"
+)  # fmt: skip
 DIRECT: frozenset[Space] = frozenset(("ctx", "stack", "map", "rodata", "ring", "btf"))
 """Spaces that load and store reach; kernel and user memory are read by probe reads only."""
 

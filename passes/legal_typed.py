@@ -9,13 +9,15 @@ more: it is loaded only where the script does nothing with it but read behind it
 
 from __future__ import annotations
 
-from typing import Literal
-
 from bpfscript.btf import Btf, BtfType
 from bpfscript.ir.core import Function, Instr, Value
 from bpfscript.ir.types import BTF, I64, I
 
 from .code import Code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Literal
 
 _READS = ("read_int", "read_sized", "read_mem", "read_string", "read_buffer")
 _MODIFIERS = ("typedef", "const", "volatile", "restrict")

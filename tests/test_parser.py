@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import subprocess
 import sys
 from pathlib import Path
@@ -321,21 +322,22 @@ def test_long_scripts_parse() -> None:
 def test_tables_made_by_lark_equal_the_prebuilt_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "PREBUILT", tmp_path / "tables.json")
+    monkeypatch.setattr(tables, "PREBUILT", tmp_path / "tables")
     made = tables.load()  # there is no file
     tables.prebuild()
     assert tables.load() == made
-    stale = Path(tables.PREBUILT).read_text().replace("BpfScript", "another", 1)
-    Path(tables.PREBUILT).write_text(stale.replace('"rules":[', '"rules":[["no",0,[],""],', 1))
-    assert tables.load() == made
-    Path(tables.PREBUILT).write_text("{")
-    assert tables.load() == made
+    kept = Path(tables.PREBUILT).read_bytes()
+    starts, ends, actions, gotos, rules = marshal.loads(kept)["tables"]
+    stale = {"grammar": "another", "tables": (starts, ends, actions, gotos, rules[:-1])}
+    for other in (marshal.dumps(stale), b"{", b'{"grammar":"of old"}', kept[:-100], b""):
+        Path(tables.PREBUILT).write_bytes(other)
+        assert tables.load() == made
 
 
 def test_lark_is_not_imported_when_the_tables_are_there(tmp_path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from bpfscript.frontend import parser, tables\n"
-        f"tables.PREBUILT = Path({str(tmp_path / 'tables.json')!r}); tables.prebuild()\n"
+        f"tables.PREBUILT = Path({str(tmp_path / 'tables')!r}); tables.prebuild()\n"
         "for name in [name for name in sys.modules if name.split('.')[0] == 'lark']:\n"
         "    del sys.modules[name]\n"
         "from bpfscript.diagnostics import Source; parser.parse(Source('x', 'begin { }'))\n"
