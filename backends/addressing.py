@@ -17,7 +17,7 @@ from bpfscript.passes.liveness import FREE
 from bpfscript.passes.values import definitions, effects, operands
 
 COMPARES = frozenset(("eq", "ne", "ult", "ule", "slt", "sle", "is_null"))
-_OFFSETS = {"load": ("off",), "store": ("off",), "fill": ("off",), "copy": ("off", "from")}
+_OFFSETS = dict.fromkeys(("load", "store", "cmpxchg", "fill"), ("off",)) | {"copy": ("off", "from")}
 _REACH = 1 << 14  # offsets kept far inside the 16 bits that an instruction has
 
 

@@ -30,7 +30,7 @@ from bpfscript.manifest import Artifact, CodeFunction, Internal, Relocation
 from bpfscript.plain import replace
 
 OWN = ".bpfscript"
-FORMAT = 2  # of what stands there; another one cannot be read
+FORMAT = 3  # of what stands there; another one cannot be read
 _TEXT = ".text"
 _KINDS = ("map", "map_value", "call", "callback")  # of relocations against what an object has
 _EXT_HEADER = struct.Struct("<HBBIIIIIII")

@@ -33,6 +33,8 @@ MOV64_IMM = 0xB7
 PSEUDO_CALL = 1  # src of CALL: imm is relative, to a function of the program
 PSEUDO_KFUNC_CALL = 2  # imm is a function's number in the kernel's BTF
 
+CMPXCHG64, CMPXCHG = 0xDB, 0xF1  # an opcode and its imm: r0 is compared and loaded, since 5.12
+
 _ARITHMETIC = {
     0x00: "+=", 0x10: "-=", 0x20: "*=", 0x30: "/=", 0x40: "|=", 0x50: "&=",
     0x60: "<<=", 0x70: ">>=", 0x90: "%=", 0xA0: "^=", 0xB0: "=", 0xC0: "s>>=",

@@ -56,6 +56,14 @@ def store(f: FunctionText, instr: Instr) -> None:
     f.add(f"store {f.typed(value)}, ptr {place}, align {align}", instr.span)
 
 
+def cmpxchg(f: FunctionText, instr: Instr) -> str:
+    pointer, expected, new = instr.args
+    place = f.address(pointer, number(instr.attrs["off"]), instr.span)
+    values = f"{f.typed(expected)}, {f.typed(new)}"
+    pair = f.temporary(f"cmpxchg ptr {place}, {values} seq_cst seq_cst", instr.span)
+    return f"extractvalue {{i64, i1}} {pair}, 0"
+
+
 def fill(f: FunctionText, instr: Instr) -> None:
     to, span = instr.args[0], instr.span
     start, size = number(instr.attrs["off"]), number(instr.attrs["size"])
@@ -283,7 +291,7 @@ PURE: dict[str, Callable[[FunctionText, Instr], str]] = {
     **dict.fromkeys(("eq", "ne", "ult", "ule", "slt", "sle"), compare),
     **dict.fromkeys(("zext", "sext", "trunc", "to_int", "to_ptr"), convert),
     "sdiv": signed_divide, "bswap": swap, "select": select, "opaque": opaque,
-    "ptr_add": move, "is_null": is_null, "load": load,
+    "ptr_add": move, "is_null": is_null, "load": load, "cmpxchg": cmpxchg,
 }  # fmt: skip
 EFFECTS: dict[str, Callable[[FunctionText, Instr], None]] = {
     "store": store, "fill": fill, "copy": copy, "call": call,

@@ -26,7 +26,7 @@ from bpfscript.backends.isa import (
     R5,
     X,
 )  # fmt: skip
-from bpfscript.backends.select_memory import copy, fill, load, store
+from bpfscript.backends.select_memory import cmpxchg, copy, fill, load, store
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Block, Edge, Function, Instr, Value
 from bpfscript.ir.helpers import HELPERS
@@ -374,7 +374,7 @@ SELECT: dict[str, Callable[[Selector, Instr], None]] = {
     **dict.fromkeys(("zext", "to_int", "to_ptr"), _convert),
     **dict.fromkeys(("trunc", "sext", "bswap"), _change),
     "ptr_add": _pointer, "select": _select, "opaque": _opaque,
-    "load": load, "store": store, "fill": fill, "copy": copy,
+    "load": load, "store": store, "fill": fill, "copy": copy, "cmpxchg": cmpxchg,
     "call": _call, "call_function": _call_function, "may_continue": _may_continue,
     "return": _return,
 }  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from bpfscript.backends.addressing import number, width
 from bpfscript.backends.emitter import ADD64_IMM, fits
-from bpfscript.backends.isa import ALU64, CALL, R0, R1, R5, X
+from bpfscript.backends.isa import ALU64, CALL, CMPXCHG, CMPXCHG64, R0, R1, R5, X
 from bpfscript.backends.memory import INLINE_LIMIT, chunks, divides
 from bpfscript.ir.core import Instr, Value
 from bpfscript.ir.helpers import HELPERS
@@ -25,7 +25,7 @@ def is_call(alignment: dict[Value, int]) -> Callable[[Instr], bool]:
     def test(instr: Instr) -> bool:
         if instr.op in ("fill", "copy"):
             return _by_call(instr, alignment)
-        return instr.op in ("call", "call_function")
+        return instr.op in ("call", "call_function", "cmpxchg")
 
     return test
 
@@ -98,6 +98,15 @@ def _store_constant(
         else:
             s.emit.integer(R0, piece)
             s.emit.store(base, offset + at, align, R0)
+
+
+def cmpxchg(s: Selector, instr: Instr) -> None:
+    """r0 is what the instruction compares with, and what it finds."""
+    emit = s.emit
+    assert instr.result
+    emit.moves(list(zip((R1, R0, R1 + 2), map(emit.home, instr.args), strict=True)), cycle=R5)
+    emit.add(CMPXCHG64, R1, R1 + 2, number(instr.attrs["off"]), CMPXCHG)
+    emit.finish(instr.result, R0)
 
 
 def fill(s: Selector, instr: Instr) -> None:

@@ -72,7 +72,8 @@ class MapDef:
     is an array: slot i stands for the key labels[i], and each value is followed by a uint64 that is
     non-zero once the entry exists. Those of `.lost` are the programs it counts for. `declared`: it
     came from `let @x = hash(n)`. `within`: the map whose entries these are, too; its keys are those
-    here, made longer by zeros.
+    here, made longer by zeros. `key_at`: it is an array of slots, which hold their keys; at which
+    offset. The low half of a slot's last uint64 is not zero once it has an entry.
     """
 
     name: str
@@ -86,6 +87,7 @@ class MapDef:
     flags: int = 0  # BPF_F_*
     declared: bool = False
     within: str = ""
+    key_at: int = 0
     initial: bytes = b""  # the value of key 0, of an array
 
     @property

@@ -193,6 +193,14 @@ def _store(run: Interpreter, instr: Instr, args: list[Any]) -> None:
     write(args[0], _attr(instr, "off"), args[1].to_bytes(type.bits // 8, "little"))
 
 
+def _cmpxchg(run: Interpreter, instr: Instr, args: list[Any]) -> int:
+    offset = _attr(instr, "off")
+    found = int.from_bytes(read(args[0], offset, 8), "little")
+    if found == args[1]:
+        write(args[0], offset, args[2].to_bytes(8, "little"))
+    return found
+
+
 def _fill(run: Interpreter, instr: Instr, args: list[Any]) -> None:
     write(args[0], _attr(instr, "off"), bytes(_attr(instr, "size")))
 
@@ -260,6 +268,7 @@ LEGAL_CODE: dict[str, Code] = {
     "to_ptr": lambda run, instr, args: args[0],
     "load": _load,
     "store": _store,
+    "cmpxchg": _cmpxchg,
     "fill": _fill,
     "copy": _copy,
     "map_ptr": lambda run, instr, args: run.machine.maps[_attr(instr, "map")],

@@ -119,6 +119,11 @@ OPS: dict[str, OpDef] = _table(
     OpDef("to_ptr", ("i64",), "any", PURE, "An integer as address of kernel or user memory."),
     OpDef("load", ("D",), "any", READS, "Integer at pointer + `off`, little-endian.", ("off",)),
     OpDef("store", ("D", "I"), "-", WRITES, "Integer to pointer + `off`.", ("off",)),
+    OpDef(
+        "cmpxchg", ("D", "i64", "i64"), "i64", WRITES | CALLS,
+        "What was at pointer + `off`; in one step the third operand, if it was the second.",
+        ("off",),
+    ),
     OpDef("fill", ("D",), "-", WRITES, "`size` zero bytes from pointer + `off`.", ("off", "size")),
     OpDef(
         "copy", ("D", "D"), "-", WRITES,

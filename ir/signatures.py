@@ -129,7 +129,7 @@ def _special_faults(instr: Instr, args: list[Type], result: Type) -> Iterator[st
         yield "an i1 has no place in memory; extend it"
     if op in ("const", "load", "read_int", "map_read") and not isinstance(result, I):
         yield f"its result is {result}, not an integer"
-    if op in ("store", "fill", "copy") and args[0] in (Ptr("ctx"), Ptr("rodata"), BTF):
+    if op in ("store", "cmpxchg", "fill", "copy") and args[0] in (Ptr("ctx"), Ptr("rodata"), BTF):
         yield f"writes to {args[0]}, which is read-only"
     match op:
         case "zext" | "sext" | "trunc":

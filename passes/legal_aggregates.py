@@ -21,6 +21,7 @@ from bpfscript.types import TSERIES_AGGREGATES, Aggregate
 from .code import Code
 from .legal_events import MAP_FULL, helper_error
 from .legal_maps import NOEXIST, find, key_pointer, map_of, mark_present, presence, update
+from .legal_slots import in_slot, slots_of
 
 
 def kind_of(map: MapDef) -> Aggregate:
@@ -39,6 +40,8 @@ def aggregate(code: Code, instr: Instr) -> None:
 
     if map.labels is not None:
         _update_label(code, map, key, change)
+    elif slots := slots_of(code, map):
+        in_slot(code, slots, key, change, lambda: _update_entry(code, map, key, change))
     else:
         _update_entry(code, map, key, change)
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Function, Instr, Value
@@ -14,6 +15,9 @@ from bpfscript.manifest import MapDef, MapType
 
 from .code import Code
 from .legal_events import MAP_FULL, MISSING, helper_error, report_failure
+from .legal_slots import find as find_thread
+from .legal_slots import give_back, slots_of
+from .legal_slots import write as write_thread
 
 PRESENT = 8  # bytes after the value of a labelled map: non-zero once the entry exists
 LOOKUPS = 2  # Module.warnings from which on missing entries are reported
@@ -87,16 +91,21 @@ def _missing(code: Code) -> None:
 def map_read(code: Code, instr: Instr) -> Value:
     """An array's entry that does not exist is all zeros, so that its presence need not be asked."""
     assert instr.result and isinstance(instr.result.type, I)
-    type = instr.result.type
-    entry = find(code, map_of(code, instr), instr.args[0])
+    type, map, key = instr.result.type, map_of(code, instr), instr.args[0]
 
     def absent() -> Value:
         _missing(code)
         return code.const(0, type)
 
-    told = code.module.warnings >= LOOKUPS
-    there = _exists(code, map_of(code, instr), entry) if told else code.present(entry)
-    return code.choose(there, lambda: code.load(entry, type), absent)
+    def read() -> Value:
+        entry = find(code, map, key)
+        told = code.module.warnings >= LOOKUPS
+        there = _exists(code, map, entry) if told else code.present(entry)
+        return code.choose(there, lambda: code.load(entry, type), absent)
+
+    if slots := slots_of(code, map):
+        return find_thread(code, slots, key, lambda slot, _: code.load(slot, type), read, absent)
+    return read()
 
 
 def map_read_mem(code: Code, instr: Instr) -> Value:
@@ -119,8 +128,15 @@ def map_read_mem(code: Code, instr: Instr) -> Value:
 
 
 def map_has(code: Code, instr: Instr) -> Value:
-    map = map_of(code, instr)
-    return _exists(code, map, find(code, map, instr.args[0]))
+    map, key = map_of(code, instr), instr.args[0]
+
+    def exists() -> Value:
+        return _exists(code, map, find(code, map, key))
+
+    if slots := slots_of(code, map):
+        yes, no = code.const(1, I1), code.const(0, I1)
+        return find_thread(code, slots, key, lambda *_: yes, exists, lambda: no)
+    return exists()
 
 
 def map_write(code: Code, instr: Instr) -> None:
@@ -129,8 +145,15 @@ def map_write(code: Code, instr: Instr) -> None:
         entry = find(code, map, key)
         code.when(code.present(entry), lambda: _write_entry(code, map, entry, value))
         return
-    pointer = key_pointer(code, map, key)
-    update(code, map, pointer, in_memory(code, value, map.value_size), ANY)
+
+    def insert() -> None:
+        pointer = key_pointer(code, map, key)
+        update(code, map, pointer, in_memory(code, value, map.value_size), ANY)
+
+    if slots := slots_of(code, map):
+        write_thread(code, slots, key, value, insert)
+    else:
+        insert()
 
 
 def _write_entry(code: Code, map: MapDef, entry: Value, value: Value) -> None:
@@ -160,10 +183,16 @@ def map_clear(code: Code, instr: Instr) -> None:
 
 
 def _delete(code: Code, map: MapDef, key: Value) -> Value:
-    if map.labels is None:
+    def remove() -> Value:
         object = code.value("map_ptr", map=map.name)
         result = code.call("map_delete_elem", object, key_pointer(code, map, key))
         return code.op("eq", result, 0)
+
+    if slots := slots_of(code, map):
+        no = code.const(0, I1)
+        return find_thread(code, slots, key, partial(give_back, code), remove, lambda: no)
+    if map.labels is None:
+        return remove()
     entry = find(code, map, key)
     existed = _exists(code, map, entry)
     code.when(

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 from bpfscript.ir.builder import Builder
 from bpfscript.ir.core import Block, Function, Instr, Module, Value
-from bpfscript.ir.types import CTX, I8, I32, I64, RING, I
+from bpfscript.ir.types import CTX, I8, I64, RING, I
 from bpfscript.manifest import MapDef, MapType
 from bpfscript.plain import dataclass
 from bpfscript.target import Target
-from bpfscript.types import Aggregate, Int, Stack, String, Tuple, align_up
+from bpfscript.types import Aggregate, Stack, String, Tuple
 from bpfscript.types import Type as ValueType
 
-from .legal_maps import PRESENT
 from .values import definitions, operands
 
 NUMBERS = 256  # integers from 0 that are near
@@ -78,18 +77,6 @@ def _adds_up(instr: Instr) -> bool:
 
 def _near(map: MapDef) -> Near | None:
     name = f".near{map.name}"
-    if isinstance(map.key, Int):
-        size = align_up(map.value_size, 8) + PRESENT
-        count = min(NUMBERS, BYTES_MAX // size)
-        if count < 16 or map.key.size < 4:
-            return None
-        labels = tuple(range(count))
-        return Near(
-            MapDef(
-                name, MapType.PERCPU_ARRAY, map.key, map.value, 4, size, count,
-                labels=labels, within=map.name,
-            )
-        )  # fmt: skip
     tail, start = _tail(map.key)
     if isinstance(tail, String):
         size, off, type = TEXT, TEXT - 2, I8
@@ -114,8 +101,6 @@ def _tail(type: ValueType | None, start: int = 0) -> tuple[ValueType | None, int
 
 
 def _described(near: Near) -> str:
-    if near.map.labels:
-        return f"a percpu array for 0 to {near.map.max_entries - 1}"
     return f"one for keys of at most {near.map.key_size} bytes"
 
 
@@ -131,12 +116,7 @@ def _split(function: Function, instr: Instr, near: Near) -> None:
     close, far = build.block("near"), build.block("far")
     function.blocks.append(rest)
     key = near_key = instr.args[0]
-    if isinstance(key.type, I):
-        labels = near.map.max_entries
-        build.branch(build.value("ult", key, build.const(labels, key.type)), close, far)
-        build.at(close)
-        near_key = build.value("trunc", key, type=I32) if key.type != I32 else key
-    elif read := _only_read_for(function, block, instr, near):
+    if read := _only_read_for(function, block, instr, near):
         near_key = _read_short(build, block, read, near, close, far)
     else:
         build.branch(_ends(build, key, near), close, far)

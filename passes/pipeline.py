@@ -25,6 +25,7 @@ from .near_keys import near_keys
 from .null_checks import null_checks
 from .predicate_first import predicate_first
 from .simplify_cfg import simplify_cfg
+from .slots import slots
 from .spill import spill
 from .stack_slots import stack_slots
 from .static_keys import static_keys
@@ -84,6 +85,7 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("predicate-first", each(predicate_first), optional=True),
     Pass("static-keys", static_keys, needs=_set(Holds.HIGH), optional=True),
     Pass("near-keys", near_keys, needs=_set(Holds.HIGH), optional=True),
+    Pass("slots", slots, needs=_set(Holds.HIGH), optional=True),
     Pass("legalise", legalise, _set(Holds.HIGH), gives=_LEGAL, breaks=_set(Holds.HIGH)),
     Pass("legal-fold", each(fold), optional=True),
     Pass("legal-gvn", each(gvn), optional=True),

@@ -30,6 +30,27 @@ def merge_all(t: Type, shape: Shape) -> Callable[[Entries], list[Any]]:
     return lambda entries: [merge(values) for _, values in entries]
 
 
+def combiner(t: Type | None) -> Callable[[bytes, bytes], bytes]:
+    """What makes one value of two; time series are never in two."""
+    if isinstance(t, Aggregate) and t.name in ("min", "max"):
+        pair, choose = (
+            struct.Struct(f"<{integer_code(8, t.signed)}Q"),
+            min if t.name == "min" else max,
+        )
+
+        def better(a: bytes, b: bytes) -> bytes:
+            found = [(v, is_set) for v, is_set in map(pair.unpack_from, (a, b)) if is_set]
+            return pair.pack(*choose(found)) if found else a
+
+        return better
+
+    def added(a: bytes, b: bytes) -> bytes:
+        words = zip(memoryview(a).cast("Q"), memoryview(b).cast("Q"), strict=True)
+        return b"".join((x + y & 0xFFFF_FFFF_FFFF_FFFF).to_bytes(8, "little") for x, y in words)
+
+    return added
+
+
 def _sums(entries: Entries, word: int, signed: bool) -> list[int]:
     """Over CPUs, as a 64-bit counter sums."""
     first, *others = entries.column(word, signed)

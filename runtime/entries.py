@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bpfscript.plain import dataclass, replace
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import overload
 
 Entry = tuple[bytes, list[bytes]]  # key; one value, or one for each possible CPU
+Combine = Callable[[bytes, bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,11 @@ class Entries(Sequence[Entry]):
             values += b"".join(v.ljust(shape.step, b"\0") for v in copies).ljust(whole, b"\0")
         return cls(keys, values, shape)
 
-    def with_longer(self, other: Entries) -> Entries:
-        """These, then others of keys that end in zeros which they do not have."""
+    def with_longer(self, other: Entries, combine: Combine) -> Entries:
+        """These and others, whose keys become longer by zeros; of a key in both, `combine` makes
+        one value on each CPU."""
+        if not other:
+            return self
         key, pad = self.shape.key, bytes(max(self.shape.key - other.shape.key, 0))
         if replace(other.shape, key=key) != self.shape:
             size = self.shape.value
@@ -51,8 +55,18 @@ class Entries(Sequence[Entry]):
         keys = other.key_block
         if pad:
             keys = b"".join(k + pad for (k,) in struct.iter_unpack(f"{other.shape.key}s", keys))
-        values = b"".join((self.value_block, other.value_block))
-        return Entries(b"".join((self.key_block, keys)), values, self.shape)
+        new, values = (
+            dict(Entries(keys, other.value_block, self.shape)),
+            bytearray(self.value_block),
+        )
+        known = enumerate(struct.iter_unpack(f"{self.shape.key}s", self.key_block))
+        for at, found in [(i * self._whole, new.pop(k)) for i, (k,) in known if k in new]:
+            merged = map(combine, self._split(at), found)
+            step = self.shape.step
+            values[at : at + self._whole] = b"".join(v.ljust(step, b"\0") for v in merged)
+        added = Entries.of(new.items(), self.shape)
+        keys = b"".join((self.key_block, added.key_block))
+        return Entries(keys, b"".join((values, added.value_block)), self.shape)
 
     def __len__(self) -> int:
         return len(self.value_block) // self._whole if self._whole else 0

@@ -54,7 +54,15 @@ class Map:
     def entries(self) -> Entries:
         """Every entry; of a map with labels, those that were ever written."""
         found = self._own_entries()
-        return found.with_longer(self.near.entries()) if self.near else found
+        if self.near is None:
+            return found
+        from .aggregates import combiner
+        from .slots import out_of_slots
+
+        near, definition = self.near.entries(), self.near.definition
+        if definition.key_at:
+            near = out_of_slots(near, definition, self._shape)
+        return found.with_longer(near, combiner(definition.value))
 
     def _own_entries(self) -> Entries:
         try:
@@ -63,7 +71,7 @@ class Map:
             if error.errno not in _UNSUPPORTED:
                 raise
             found = Entries.of(self._one_by_one(), self._shape)
-        if self.definition.labels is None:
+        if self.definition.labels is None or self.definition.key_at:
             return found
         there = (entry for entry in found if any(any(v[-_PRESENCE:]) for v in entry[1]))
         return Entries.of(there, self._shape)
@@ -81,10 +89,8 @@ class Map:
 
     def value(self, key: bytes) -> list[bytes] | None:
         """The value of a key, one for each CPU that has its own, or None."""
-        if self.near and (near := self.near.value(self.near.stored_key(key))):
-            size = self.definition.value_size
-            if self.near.definition.labels is None or any(any(v[-_PRESENCE:]) for v in near):
-                return [value[:size] for value in near]
+        if self.near:
+            return dict(self.entries()).get(key)
         where, out = buffer_of(key), ctypes.create_string_buffer(self.step * self.copies)
         attr = MapElement(map_fd=self.fd.fileno(), key=address(where), value=address(out))
         if not self._try(Cmd.MAP_LOOKUP_ELEM, attr):
@@ -122,6 +128,8 @@ class Map:
         if self.near:
             self.near.zero()
         kept = _PRESENCE if self.definition.labels is not None else 0
+        if self.definition.key_at:
+            kept = self.definition.value_size - self.definition.key_at
         for key, values in self._own_entries():
             size = self.definition.value_size - kept
             self._write(key, [bytes(size) + value[size:] for value in values])

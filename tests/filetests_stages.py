@@ -57,7 +57,7 @@ def lower(text: str) -> str:
 
 def opt(text: str) -> str:
     """IR after the passes that work on high operations."""
-    return _after(text, "near-keys")
+    return _after(text, "slots")
 
 
 def legal(text: str) -> str:
