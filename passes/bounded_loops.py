@@ -22,7 +22,8 @@ from bpfscript.target import Target
 
 from .code import Code
 from .loop_ends import ITERATED, LoopEnds
-from .loop_states import hide_entering, hide_living, hide_loaded, typed_pointers
+from .loop_joins import hide_compared
+from .loop_states import bounding, hide_entering, hide_living, hide_loaded, typed_pointers
 from .trip_counts import TripCounts
 
 COUNTED = 4096  # rounds of a loop where the kernel has nothing better
@@ -54,7 +55,9 @@ def _repeating(code: Code, loops: list[Loop], counts: TripCounts) -> None:
     sure = _sure(within) if may_goto else set()
     function = code.function
     pointers = typed_pointers(function)
-    hide_living(function, loops, pointers)
+    fixed = pointers | bounding(code.module, function)
+    hide_living(function, loops, fixed)
+    hide_compared(function, loops, fixed)
     for loop in loops:
         hide_entering(function, loop, pointers)
         hide_loaded(function, [b for b in function.blocks if b in loop.body])

@@ -52,8 +52,12 @@ def _bound(
     index = instr.args[operand]
     if ranges.upper(index, block) <= room:
         return
-    limit, zero, below, clamped = Value(I64), Value(I64), Value(I1), Value(I64)
     at = block.instrs.index(instr)
+    if any(block in loop.body for loop in ranges.loops):  # what it is afterwards must not differ
+        seen, index = index, Value(I64)
+        block.instrs.insert(at, Instr("opaque", [seen], result=index))
+        at += 1
+    limit, zero, below, clamped = Value(I64), Value(I64), Value(I1), Value(I64)
     block.instrs[at:at] = [
         Instr("const", attrs={"value": room + 1}, result=limit),
         Instr("const", attrs={"value": 0}, result=zero),

@@ -21,15 +21,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bpfscript.ir.cfg import Loop
-from bpfscript.ir.core import Block, Function, Instr, Value
+from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.ops import OPS, PURE
 from bpfscript.ir.types import BTF, CTX, I1, I64, STACK, I
 
+from .bounds import object_size
 from .initialised import FILLED
 from .liveness import Liveness
+from .loop_joins import COMPARES, living_on
 from .values import definitions, replace
-
-COMPARES = ("eq", "ne", "ult", "ule", "slt", "sle")
 
 
 def hide_entering(function: Function, loop: Loop, pointers: set[Value]) -> None:
@@ -134,19 +134,17 @@ def _root(made: dict[Value, Instr], pointer: Value) -> Value:
     return pointer
 
 
-def hide_living(function: Function, loops: list[Loop], pointers: set[Value]) -> None:
+def hide_living(function: Function, loops: list[Loop], fixed: set[Value]) -> None:
     """The third kind, and the same within loops."""
     liveness, made = Liveness(function), definitions(function)
-    living = 0
-    for loop in loops:
-        living |= liveness.live_in[loop.header]
+    kept = living_on(liveness, loops)
     inside = {v for loop in loops for b in loop.body for v in _made_in(b)}
     inside -= _sources(function, made, _offsets(function))  # their bounds are needed at once
     entered = {p for loop in loops for p in loop.header.params}  # the first kind
-    differing = _joined_constants(function, made) - entered | _truths(function)
-    candidates = [v for v in liveness.values if liveness.bits[v] & living or v in inside]
-    chosen = {v for v in candidates if _differs(v, made, differing)}
-    _hide_from_start(function, chosen - pointers)
+    chosen = {v for v in kept if _varies(v, made)} | (kept & _joined(function, made))
+    differing = _joined_constants(function, made) | _truths(function)
+    chosen |= {v for v in kept | inside if _differs(v, made, differing)}
+    _hide_from_start(function, chosen - entered - fixed)
 
 
 def _made_in(block: Block) -> Iterator[Value]:
@@ -163,6 +161,28 @@ def _joined_constants(function: Function, made: dict[Value, Instr]) -> set[Value
                 if _is_constant(made, arg):
                     found.add(param)
     return found
+
+
+def _joined(function: Function, made: dict[Value, Instr]) -> set[Value]:
+    """Parameters of which the ways there may tell different things."""
+    told: dict[Value, set[Value | int]] = {}
+    for instr in function.instructions():
+        for edge in instr.targets:
+            for param, arg in zip(edge.block.params, edge.args, strict=True):
+                if isinstance(arg.type, I):
+                    how = made.get(arg)
+                    told.setdefault(param, set()).add(
+                        arg.type.bits if how and _unknown(how) else arg
+                    )
+    return {param for param, different in told.items() if len(different) > 1}
+
+
+def _varies(value: Value, made: dict[Value, Instr]) -> bool:
+    """Whether code that makes it branches."""
+    instr = made.get(value)
+    if instr is None or not isinstance(value.type, I):
+        return False
+    return instr.op == "select" or instr.op in COMPARES
 
 
 def typed_pointers(function: Function) -> set[Value]:
@@ -187,15 +207,24 @@ def typed_pointers(function: Function) -> set[Value]:
     return found | {v for v in _sources(function, {}, pointers) if not _is_constant(made, v)}
 
 
+def bounding(module: Module, function: Function) -> set[Value]:
+    """What bounds offsets into memory of unknown size: without it, `bounds` could do nothing."""
+    made = definitions(function)
+    unknown = [o for p, o in _moves(function) if object_size(module, made, p) is None]
+    return _sources(function, made, unknown)
+
+
 def _offsets(function: Function) -> list[Value]:
-    """Values by which pointers move, and how much helpers write."""
-    found = []
+    return [offset for _, offset in _moves(function)]
+
+
+def _moves(function: Function) -> Iterator[tuple[Value, Value]]:
+    """Pointers, and values by which they move or how much helpers write there."""
     for instr in function.instructions():
         if instr.op == "ptr_add":
-            found.append(instr.args[1])
+            yield instr.args[0], instr.args[1]
         elif filled := FILLED.get(str(instr.attrs.get("helper"))):
-            found.append(instr.args[filled[1]])
-    return found
+            yield instr.args[filled[0]], instr.args[filled[1]]
 
 
 def _sources(function: Function, made: dict[Value, Instr], todo: list[Value]) -> set[Value]:
