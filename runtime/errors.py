@@ -101,6 +101,29 @@ class VerifierRefused(KernelError, CompilerBug):
             f"({max(len(lines) - 1, 0)} lines omitted)",
         )
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether it found no fault, but no end."""
+        return self.errno in (errnos.E2BIG, errnos.ENOMEM) or "is too complex" in self.reason
+
+
+class TooComplex(KernelError):
+    """The verifier gave up before it had seen all ways through `probe`, near a line of the script.
+
+    Nobody else can tell (BPF_COMPLEXITY_LIMIT_INSNS, BPF_COMPLEXITY_LIMIT_JMP_SEQ). line: 0 if it
+    named none.
+    """
+
+    status = 1
+
+    def __init__(self, probe: str, script: str, line: int, reason: str) -> None:
+        self.probe, self.script, self.line, self.reason = probe, script, line, reason
+        super().__init__(
+            f"{script}:{f'{line}:' if line else ''} too many ways lead through {probe} for the "
+            f"kernel's verifier: {reason}",
+            "split the probe, or have fewer branches, loops and long strings inside its loops",
+        )
+
 
 def _telling(lines: list[str], otherwise: str) -> tuple[str, int]:
     """The complaint, which the verifier writes last, and the last source line named before it."""

@@ -12,7 +12,7 @@ from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation
 from bpfscript.plain import dataclass
 
 from .cache import Cache
-from .errors import BpfError, FeatureMissing, MissingType, VerifierRefused
+from .errors import BpfError, FeatureMissing, MissingType, TooComplex, VerifierRefused
 from .fd import Fd
 from .kernel_types import Tie
 from .maps import Map, kernel_name
@@ -24,7 +24,7 @@ _PACKET = 14  # bytes: the least that an XDP program is run on, an Ethernet head
 _CONTEXT = 12 * 8  # bytes: the arguments that a raw tracepoint may have, MAX_BPF_FUNC_ARGS
 # values of src_reg that give imm its meaning: BPF_PSEUDO_*, include/uapi/linux/bpf.h
 _MAP_FD, _MAP_VALUE, _CALL, _FUNC, _KFUNC_CALL = 1, 2, 1, 4, 2
-_REFUSALS = (errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC, errno.EFAULT)
+_REFUSALS = (errno.EACCES, errno.EINVAL, errno.E2BIG, errno.ENOSPC, errno.EFAULT, errno.ENOMEM)
 
 
 @dataclass(slots=True)
@@ -163,8 +163,8 @@ class Loader:
     ) -> Fd:
         """Load a program.
 
-        Raises VerifierRefused with the log when the verifier objects, MissingType where it comes
-        to a type of another kernel that this one lacks.
+        Raises VerifierRefused with the log when the verifier objects, TooComplex when it gives up,
+        MissingType where it comes to a type of another kernel that this one lacks.
         """
         if (linked := self._linked.get(program.name)) is None:  # some are loaded for each place
             functions = [self.artifact.functions[name] for name in program.functions]
@@ -194,7 +194,7 @@ class Loader:
 
     def _refused(
         self, program: Program, attr: ProgLoad, log_size: int, number: int
-    ) -> VerifierRefused | MissingType:
+    ) -> VerifierRefused | MissingType | TooComplex:
         # a log costs the verifier more than the program: it writes one only on request
         log = ctypes.create_string_buffer(max(log_size, 128))
         attr.log_level, attr.log_size, attr.log_buf = 1, len(log), address(log)
@@ -203,7 +203,12 @@ class Loader:
         except BpfError as error:
             number = number if error.errno == errno.ENOSPC else error.errno
         text = log.value.decode(errors="replace")
-        return self._relocator.explain(text) or VerifierRefused(program.name, text, number)
+        refused = VerifierRefused(program.name, text, number)
+        if refused.gave_up:
+            probes = (p for p in self.artifact.manifest.probes if p.program == program.name)
+            probe = next((p.attachments[0].name for p in probes if p.attachments), program.name)
+            return TooComplex(probe, self.artifact.source_name, refused.line, refused.reason)
+        return self._relocator.explain(text) or refused
 
 
 def run_once(program: Fd, kernel: Kernel, what: str = "") -> int:

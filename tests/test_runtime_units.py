@@ -231,3 +231,17 @@ def test_a_refusal_tells_the_line() -> None:
         "bug of bpfscript: the kernel's verifier refused p, line 12: R3 !read_ok (4 lines omitted)"
     )
     assert VerifierRefused("p", "", errno.EACCES).reason == "Permission denied"
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "gave_up"),
+    [
+        (errno.E2BIG, "BPF program is too large. Processed 1000001 insn", True),
+        (errno.EFAULT, "The sequence of 8193 jumps is too complex.", True),
+        (errno.ENOMEM, "", True),
+        (errno.EACCES, "R3 !read_ok", False),
+        (errno.EFAULT, "", False),
+    ],
+)
+def test_who_gives_up_has_found_no_fault(number: int, reason: str, gave_up: bool) -> None:
+    assert VerifierRefused("p", reason, number).gave_up == gave_up

@@ -8,7 +8,10 @@ from random import Random
 import pytest
 from campaign import loading, mutants, outcome
 from script_strategies import script
+from script_support import compiled, load
 from tracing import trace
+
+from bpfscript.runtime.errors import TooComplex
 
 # Loops hide bounds from the verifier: of the index of a name, of the length of a string.
 HIDDEN_INDEX = """
@@ -86,6 +89,20 @@ LOADING = {
 @pytest.mark.parametrize("text", LOADING.values(), ids=LOADING)
 def test_loads(text: str) -> None:
     assert loading(text) == "loaded"
+
+
+# Two to the power of 24 values, each of which is compared with what it is not.
+TOO_MANY_WAYS = (
+    f"begin {{ $x = 0; {''.join(f'if (rand) {{ $x += {1 << i}; }} ' for i in range(24))}\n"
+    "if ($x == 12345) { exit(); } }"
+)
+
+
+@pytest.mark.requires("root", "btf")
+def test_what_the_verifier_cannot_follow_is_no_bug() -> None:
+    with pytest.raises(TooComplex, match=r"^t\.bt:.* ways lead through begin.*too large") as caught:
+        load(compiled(TOO_MANY_WAYS))
+    assert caught.value.status == 1 and caught.value.hint
 
 
 @pytest.mark.requires("root", "btf")
