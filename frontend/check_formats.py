@@ -6,10 +6,11 @@ import re
 
 from bpfscript.types import VOID, Aggregate, Bool, Buffer, Int, Pointer, Type
 
-# %[flags][width][.precision][length]conversion
+# %[flags][width][.precision][length]conversion. A % before what is no conversion of C stands for
+# itself.
 CONVERSION = re.compile(
     r"%(?P<flags>-?\+? ?#?0?)(?P<width>\d+|\*)?(?P<precision>\.(?:\d+|\*)?)?"
-    r"(?P<length>hh|h|ll|l|L|j|z|t|q)?(?P<conversion>rx|rh|r|gr|[a-zA-Z%])"
+    r"(?P<length>hh|h|ll|l|L|j|z|t|q)?(?P<conversion>rx|rh|r|gr|[diouxXeEfFgGaAcspn%])"
 )
 NUMBERS = frozenset("diuoxXcp")
 BUFFERS = frozenset(("r", "rx", "rh"))

@@ -22,6 +22,8 @@ def fault(format: str, types: list[Type | None]) -> str | None:
         return "only ASCII in what the kernel formats"
     if len(types) > LIMIT:
         return f"the kernel formats no more than {LIMIT} arguments"
+    if "%" in CONVERSION.sub("", format.replace("%%", "")):
+        return "the kernel does not format a lone %"
     for match in CONVERSION.finditer(format.replace("%%", "")):
         if match["conversion"] not in _SHOWN or match["precision"] or "*" in (match["width"] or ""):
             return f"the kernel does not format {match[0]}"

@@ -93,11 +93,9 @@ def split(text: str) -> tuple[list[str], list[Conversion]]:
 def _conversions(text: str) -> Iterator[re.Match[str]]:
     at = text.find("%")
     while at >= 0:
-        found = _CONVERSION.match(text, at)
-        if not found:
-            raise CompilerBug(f"unknown conversion in format {text!r}")
-        yield found
-        at = text.find("%", found.end())
+        if found := _CONVERSION.match(text, at):
+            yield found
+        at = text.find("%", found.end() if found else at + 1)  # a lone one stands for itself
 
 
 def _shape(c: Conversion, t: Type, values: Values) -> Shape:

@@ -30,6 +30,7 @@ def test_every_integer_has_64_bits(ours: str, kernels: str) -> None:
         ("%#x", [INT32], "does not format %#x"),
         ("%o", [INT32], "does not format %o"),
         ("%r", [Buffer(16)], "does not format %r"),
+        ("50%", [], "does not format a lone %"),
         ("%s", [INT32], "does not format 'int32' by %s"),
         ("ä", [], "only ASCII"),
         ("%d" * 13, [INT32] * 13, "no more than 12"),
