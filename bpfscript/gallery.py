@@ -40,6 +40,9 @@ class _Witness(Collector):
     def _cat(self, path: str) -> None:
         self.record("cat", path)
 
+    def _packet(self, path: str, when: int, length: int, content: bytes) -> None:
+        pass
+
 
 class Beside:
     """A printer, and a witness of what it prints. `done` is called when nothing follows.

@@ -25,6 +25,7 @@ from .lower_builtins import BUILTINS, argument_number, from_global, numbered_arg
 from .lower_compare import memcmp
 from .lower_expressions import assign, lower, lower_as, map_key, value_type
 from .lower_kernel import path, percpu_address, process_name, socket_cookie
+from .lower_packets import skboutput
 from .lower_statements import leave
 from .lower_text import TEXTS
 from .typed import MapInfo
@@ -469,6 +470,7 @@ CALLS: dict[str, Callable[[Body, nodes.Call], Value | None]] = {
     "path": path,
     "percpu_kaddr": percpu_address,
     "socket_cookie": socket_cookie,
+    "skboutput": skboutput,
     "debugf": _debugf,
     **TEXTS,
 }

@@ -42,7 +42,7 @@ _DIGITS = {"f": 6, "l": 3, "k": 9}
 
 
 @cache
-def _boot() -> int:
+def boot() -> int:
     """Wall time of the boot, ns."""
     return time.time_ns() - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
@@ -50,7 +50,7 @@ def _boot() -> int:
 def timestamp(template: str, mode: str) -> Callable[[int], str]:
     """strftime(3) of a time in ns, in local time. Besides, `%f` is its microseconds, `%l` its
     milliseconds and `%k` its nanoseconds below the second."""
-    offset = _boot() if mode == "boot" else 0
+    offset = boot() if mode == "boot" else 0
 
     def show(ns: int) -> str:
         seconds, below = divmod(ns + offset, 1_000_000_000)

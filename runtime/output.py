@@ -65,6 +65,7 @@ class Printer(ABC):
         self._handlers: dict[int, tuple[Event, Handler]] = {}  # by identity
         self._shows: dict[int, tuple[Event, ShowRun | None]] = {}
         self._tables: dict[str, Table] = {}
+        self._packet_files: set[str] = set()  # begun in this run
 
     @property
     def texts(self) -> Values:
@@ -233,6 +234,8 @@ class Printer(ABC):
                 return self._formatted(event, self._cat)
             case "system":
                 return self._formatted(event, self._system)
+            case "skboutput":
+                return self._packets(event)
         raise CompilerBug(f"an event of kind {event.kind!r} has nothing to print")
 
     def _formatted(self, event: Event, use: Callable[[str], None]) -> Handler:
@@ -282,6 +285,28 @@ class Printer(ABC):
             self.record("join", event.text.join(words))
 
         return join
+
+    def _packets(self, event: Event) -> Handler:
+        time, length, content = event.offsets
+        read = struct.Struct("<Q").unpack_from, struct.Struct("<I").unpack_from
+
+        def write(data: memoryview) -> None:
+            kept, start = read[1](data, content)[0], content + 4
+            packet = bytes(data[start : start + kept])
+            self._packet(event.text, read[0](data, time)[0], read[1](data, length)[0], packet)
+
+        return write
+
+    def _packet(self, path: str, when: int, length: int, content: bytes) -> None:
+        from .names import boot
+        from .packets import append
+
+        try:
+            append(path, boot() + when, length, content, path not in self._packet_files)
+            self._packet_files.add(path)
+        except (OSError, ValueError) as error:
+            reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+            self.complain(f"failed to write file '{path}' ({reason})")
 
     def _cat(self, path: str) -> None:
         try:

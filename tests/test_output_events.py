@@ -18,7 +18,7 @@ from bpfscript.runtime.sink import OutputClosed, Sink
 from bpfscript.runtime.symbols import Symbols
 from bpfscript.runtime.text import TextPrinter
 from bpfscript.target import MachineError
-from bpfscript.types import INT32, Aggregate, String
+from bpfscript.types import INT32, UINT32, UINT64, Aggregate, Buffer, String
 
 PLACE = Place("stdin", 3, 2, 9, "\t$a / $b;")
 NOTHING = memoryview(bytes(8))
@@ -89,6 +89,19 @@ def test_cat(tmp_path: Path) -> None:
     assert after(Output(manifest), event, data).text == "one\nt"
     assert after(Output(manifest, json=True), event, data).text == (
         '{"type": "cat", "data": "one\\nt"}\n'
+    )
+
+
+def test_packets(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcap"
+    fields, offsets = (UINT64, UINT32, Buffer(4 + 8)), (8, 16, 20)
+    data = struct.pack("<QII8s", 1_000_000, 9, 3, b"abcdefgh")
+    output = after(Output(), Event("skboutput", fields, offsets, text=str(path)), data + data)
+    written = path.read_bytes()
+    assert len(written) == 24 + 16 + 3 and written.endswith(struct.pack("<II", 3, 9) + b"abc")
+    nowhere = Event("skboutput", fields, offsets, text="/nonexistent/a")
+    assert after(output, nowhere, data).errors == (
+        "ERROR: failed to write file '/nonexistent/a' (No such file or directory)\n"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -223,3 +224,32 @@ def test_objects(trace: Trace, file: int) -> None:
         socket.socket(socket.AF_INET).close()
 
     assert trace(script, work) == ["/dev/null ev/null", "true"]
+
+
+@needs_fentry
+def test_packets(trace: Trace, tmp_path: Path) -> None:
+    """Files of packets: a whole one, a part, and none of what is longer than the packet."""
+    script = """
+        fentry:ip_send_skb /tid == $1/ {
+            printf("%d ", skboutput("DIR/whole", args.skb, args.skb.len, 0));
+            printf("%d ", skboutput("DIR/part", args.skb, 32, 28));
+            printf("%d\\n", skboutput("DIR/none", args.skb, 100000, 0));
+        }
+    """
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    before = time.time()
+
+    def work() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"hello", ("127.0.0.1", 9))
+
+    assert trace(script.replace("DIR", str(tmp_path)), work) == ["0 0 -14"]
+    header = bytes.fromhex("d4c3b2a1 02000400 00000000 00000000 ffff0000 65000000")
+    for name, length, starts in (("whole", 33, b"\x45\0"), ("part", 4, b"hell")):
+        data = (tmp_path / name).read_bytes()
+        seconds, micros, kept, of = struct.unpack_from("<4I", data, len(header))
+        packet = data[len(header) + 16 :]
+        assert data.startswith(header) and packet.startswith(starts)
+        assert kept == of == len(packet) == length
+        assert before - 1 <= seconds + micros / 1e6 <= time.time() + 1
+    assert not (tmp_path / "none").exists()
