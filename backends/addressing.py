@@ -18,6 +18,7 @@ from bpfscript.passes.values import definitions, effects, operands
 
 COMPARES = frozenset(("eq", "ne", "ult", "ule", "slt", "sle", "is_null"))
 _OFFSETS = dict.fromkeys(("load", "store", "cmpxchg", "fill"), ("off",)) | {"copy": ("off", "from")}
+_ASKED = 4  # times that a comparison is made again rather than kept
 _REACH = 1 << 14  # offsets kept far inside the 16 bits that an instruction has
 
 
@@ -107,6 +108,16 @@ class Places:
         assert isinstance(type, I)
         return number(found[0].attrs["value"]) & (1 << type.bits) - 1
 
+    def highest(self, value: Value) -> int:
+        """How many low bits of a value may not be zero, as far as its instruction tells."""
+        made, bits = self.made.get(value), width(value)
+        if made and made.op == "zext":
+            return width(made.args[0])
+        by = self.constant(made.args[1]) if made and made.op in ("lshr", "and") else None
+        if made and by is not None:
+            return bits - by % bits if made.op == "lshr" else by.bit_length()
+        return bits
+
     def relocated(self, value: Value) -> Instr | None:
         """The `core` operation of a value that an instruction can have as its immediate."""
         base = self.fixed.get(value, (None, 0))[0]
@@ -124,20 +135,25 @@ class Places:
         return {i for i in function.instructions() if i not in needed}
 
     def _find_fused(self, function: Function) -> set[Value]:
-        """Used once, by a branch or select that comes right behind, or at least in its block."""
+        """Compared where it is asked: by branches and selects only, and not by many.
+
+        may_goto is a branch by itself, if the one that wants to know comes right behind.
+        """
         uses: dict[Value, list[Instr]] = {}
-        home = {i: b for b in function.blocks for i in b.instrs}
+        ends = {tuple(block.instrs[-2:]) for block in function.blocks}
         for instr in function.instructions():
             for value in operands(instr):
                 uses.setdefault(value, []).append(instr)
         found = set()
         for value, made in self.made.items():
             users = uses.get(value, [])
-            if made.op in COMPARES and len(users) == 1 and users[0].op in ("branch", "select"):
-                by = users[0]
-                condition_only = list(operands(by)).count(value) == 1 and by.args[0] is value
-                if condition_only and home[by] is home[made]:
+            if made.op == "may_continue":
+                if [u.op for u in users] == ["branch"] and (made, *users) in ends:
                     found.add(value)
+                continue
+            few = made.op in COMPARES and 0 < len(users) <= _ASKED
+            if few and all(_is_condition(value, user) for user in users):
+                found.add(value)
         return found
 
     def operands(self, instr: Instr) -> list[Value]:
@@ -148,6 +164,12 @@ class Places:
         for value in operands(instr):
             found += self.made[value].args if value in self.fused else [value]
         return [v for v in found if v not in self.fixed]
+
+
+def _is_condition(value: Value, user: Instr) -> bool:
+    """Whether a branch or select asks for a value, and for nothing else of it."""
+    asks = user.op in ("branch", "select") and user.args[0] is value
+    return asks and list(operands(user)).count(value) == 1
 
 
 def is_wide(core: Instr) -> bool:

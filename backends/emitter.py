@@ -61,7 +61,7 @@ class Emitter:
     ) -> None:
         self.places, self.allocation, self.constants = places, allocation, constants
         self._place = place
-        self.out: list[Insn | Label] = []
+        self.out: list[Insn | Label | None] = []  # None: taken out again
         self.targets: dict[int, Label] = {}  # index in out → where its jump goes
         self.relocated: dict[int, tuple[str, str, int]] = {}
         self.lines: list[tuple[int, tuple[int, int]]] = []
@@ -222,7 +222,7 @@ class Emitter:
             positions.append(slot)
             if isinstance(item, Label):
                 labels[item] = slot
-            else:
+            elif item:
                 slot += item.slots
         code = []
         for index, item in enumerate(self.out):
@@ -235,6 +235,10 @@ class Emitter:
         return CodeFunction(
             name,
             encode(code),
-            tuple(Relocation(positions[i], *r) for i, r in sorted(self.relocated.items())),
+            tuple(
+                Relocation(positions[i], *r)
+                for i, r in sorted(self.relocated.items())
+                if self.out[i]
+            ),
             tuple(Line(at, *place) for at, place in sorted(lines.items()) if at < slot),
         )

@@ -1,6 +1,7 @@
 """The backend of our own: legal IR → eBPF instructions, in milliseconds and without LLVM.
 
-    prepare (addressing) → Places → Allocation (regalloc) → Selector (select) → Emitter → bytes
+    prepare (addressing) → Places → Allocation (regalloc) → Selector (select) → Emitter
+    → shorten (peephole) → bytes
 
 Source of the ISA: Documentation/bpf/standardization/instruction-set.rst.
 """
@@ -12,6 +13,7 @@ from bpfscript.backends.assemble import assemble, constants
 from bpfscript.backends.emitter import Emitter
 from bpfscript.backends.frames import fitting
 from bpfscript.backends.memory import alignments
+from bpfscript.backends.peephole import shorten
 from bpfscript.backends.regalloc import Allocation
 from bpfscript.backends.select import Selector
 from bpfscript.backends.select_memory import is_call
@@ -60,5 +62,6 @@ def _compile(
     places = Places(function)
     emitter = Emitter(places, Allocation(function, places, is_call(alignment)), offsets, place)
     Selector(function, emitter, alignment).run()
+    shorten(emitter.out, emitter.targets, emitter.relocated)
     first = next((p[0] for i in function.instructions() if (p := place(i.span))), 1)
     return emitter.function(function.name, (first, 1))

@@ -170,7 +170,8 @@ class Allocation:
                     for n, arg in enumerate(instr.args[: len(PASSING)]):
                         hints.setdefault(arg, []).insert(0, PASSING[n])
                 elif instr.result and instr.args:
-                    hints.setdefault(instr.result, []).append(instr.args[0])
+                    same = instr.args[1:] if instr.op == "select" else instr.args[:1]
+                    hints.setdefault(instr.result, []).extend(same)
         return hints
 
     def _color(self, function: Function, block: Block) -> None:

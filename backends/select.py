@@ -19,6 +19,7 @@ from bpfscript.backends.isa import (
     JMP32,
     LD_IMM64,
     MAY_GOTO,
+    OPPOSITE,
     PSEUDO_CALL,
     PSEUDO_KFUNC_CALL,
     R0,
@@ -47,8 +48,6 @@ _EQ, _GT, _GE, _NE, _SGT, _SGE, _LT, _LE, _SLT, _SLE = (
 _TESTS = {
     "eq": _EQ, "ne": _NE, "ult": _LT, "ule": _LE, "slt": _SLT, "sle": _SLE, "is_null": _EQ,
 }  # fmt: skip
-_OPPOSITE = {_EQ: _NE, _LT: _GE, _LE: _GT, _SLT: _SGE, _SLE: _SGT}
-_OPPOSITE |= {b: a for a, b in _OPPOSITE.items()}
 _SWAPPED = {_EQ: _EQ, _NE: _NE, _LT: _GT, _LE: _GE, _SLT: _SGT, _SLE: _SGE}
 _SWAPPED |= {b: a for a, b in _SWAPPED.items()}
 _SIGNED = (_SGT, _SGE, _SLT, _SLE)
@@ -104,7 +103,10 @@ class Selector:
 
     def _leave(self, block: Block, instr: Instr) -> None:
         *others, last = instr.targets
-        if others:
+        if others and self._asks_kernel(instr.args[0]):
+            self.emit.jump(self._way(last), MAY_GOTO)
+            (last,) = others
+        elif others:
             test = self.test(instr.args[0])
             (first,) = others
             if (self._pairs(first) and not self._pairs(last)) or self._follows(block, first):
@@ -113,6 +115,11 @@ class Selector:
         self._edge_moves(last)
         if not self._follows(block, last):
             self.emit.jump(self.labels[last.block])
+
+    def _asks_kernel(self, condition: Value) -> bool:
+        """Whether a fused condition is may_goto, which jumps where it does not hold."""
+        fused = condition in self.places.fused
+        return fused and self.places.made[condition].op == "may_continue"
 
     def _follows(self, block: Block, edge: Edge) -> bool:
         return self.next.get(block) is edge.block
@@ -169,10 +176,16 @@ class Selector:
         return cls | op | X, left, emit.register(b, R5), 0
 
     def _compare_narrow(self, op: int, a: Value, b: Value, bits: int) -> Test:
+        """Of values in the high bits of 32, where the sign is."""
         for value, register in ((a, R0), (b, R5)):
-            self.emit.move(register, self.emit.home(value))
-            self.extend(register, bits)
-        return JMP | op | X, R0, R5, 0
+            if (constant := self.places.constant(value)) is None:
+                self.emit.move(register, self.emit.home(value))
+                self.emit.add(ALU | _LSH, register, imm=32 - bits)
+            elif value is b:
+                return JMP32 | op, R0, 0, signed(constant << 32 - bits, 32)
+            else:
+                self.emit.integer(R0, constant << 32 - bits)
+        return JMP32 | op | X, R0, R5, 0
 
     def extend(self, register: int, bits: int) -> None:
         """Fill a register's high bits with the sign of its low ones."""
@@ -195,7 +208,7 @@ class Selector:
 
 def opposite(test: Test) -> Test:
     code, dst, src, imm = test
-    return code & 0x0F | _OPPOSITE[code & 0xF0], dst, src, imm
+    return code & 0x0F | OPPOSITE[code & 0xF0], dst, src, imm
 
 
 def _binary(s: Selector, instr: Instr) -> None:
@@ -291,7 +304,7 @@ def _change(s: Selector, instr: Instr) -> None:
         emit.add(ALU | _END | X, target, imm=bits)
     elif instr.op == "sext":
         s.extend(target, width(value))
-    if instr.op != "bswap":
+    if instr.op == "sext" or (instr.op == "trunc" and s.places.highest(value) > bits):
         s.narrow(target, bits)
     emit.finish(instr.result, target)
 
@@ -329,12 +342,21 @@ def _select(s: Selector, instr: Instr) -> None:
 def _opaque(s: Selector, instr: Instr) -> None:
     emit = s.emit
     assert instr.result
+    (value,) = instr.args
+    target, constant = emit.target(instr.result), s.places.constant(value)
+    zero = R0 if emit.home(value) == target else target
     emit.relocate("map_value", Internal.ZERO)
-    emit.add(LD_IMM64, R0)
-    emit.load(R0, R0, 0, 8)
-    emit.add(ALU64 | X, R0, emit.register(instr.args[0], R5))
-    s.narrow(R0, width(instr.result))
-    emit.finish(instr.result, R0)
+    emit.add(LD_IMM64, zero)
+    emit.load(zero, zero, 0, 8)
+    if constant is not None and fits(constant):
+        if constant:
+            emit.add(ADD64_IMM, zero, imm=signed(constant))
+    elif zero == target:
+        emit.add(ALU64 | X, target, emit.register(value, R5))
+    else:
+        emit.add(ALU64 | X, target, zero)
+    s.narrow(target, width(instr.result))
+    emit.finish(instr.result, target)
 
 
 def _call(s: Selector, instr: Instr) -> None:
@@ -357,9 +379,11 @@ def _call_function(s: Selector, instr: Instr) -> None:
 
 def _may_continue(s: Selector, instr: Instr) -> None:
     """may_goto jumps once the kernel has had enough of the loop."""
+    end = Label()
     s.emit.integer(R0, 0)
-    s.emit.add(MAY_GOTO, off=1)
+    s.emit.jump(end, MAY_GOTO)
     s.emit.integer(R0, 1)
+    s.emit.mark(end)
     s.emit.finish(instr.result, R0)
 
 

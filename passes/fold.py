@@ -103,6 +103,8 @@ class _Folder:
                 return self._select(instr)
             case "ptr_add" if self.constant(instr.args[1]) == 0:
                 return instr.args[0]
+            case "is_null" if self._is_object(instr.args[0]):
+                self._become_const(instr, 0)
             case "branch":
                 self._branch(instr)
             case "divide" if self.constant(instr.args[1]):
@@ -113,6 +115,12 @@ class _Folder:
                 if index is not None and index < count:
                     return instr.args[0]
         return None
+
+    def _is_object(self, pointer: Value) -> bool:
+        """Whether a pointer leads into memory that is always there."""
+        while (made := self.made.get(pointer)) and made.op == "ptr_add":
+            pointer = made.args[0]
+        return made is not None and made.op in ("slot", "rodata", "map_value")
 
     def _binary(self, instr: Instr) -> Value | None:
         left, right = (self.constant(a) for a in instr.args)
