@@ -121,10 +121,9 @@ def shift(f: FunctionText, instr: Instr) -> str:
     amount = f.made.get(b)
     mask = a.type.bits - 1
     if amount and amount.op == "const":
-        by = str(number(amount.attrs["value"]) & mask)
-    else:
-        by = f.temporary(f"and {f.typed(b)}, {mask}", instr.span)
-    return f"{instr.op} {f.typed(a)}, {by}"
+        return f"{instr.op} {f.typed(a)}, {number(amount.attrs['value']) & mask}"
+    by = f.temporary(f"and {f.typed(b)}, {mask}", instr.span)
+    return _unknown(type_name(a.type), f.temporary(f"{instr.op} {f.typed(a)}, {by}", instr.span))
 
 
 def divide(f: FunctionText, instr: Instr) -> str:
@@ -141,8 +140,8 @@ def divide(f: FunctionText, instr: Instr) -> str:
 
 
 def _unknown(type: str, name: str) -> str:
-    """The same, of which LLVM knows nothing: it leaves out checks of what a division has bounded,
-    which the kernel's verifier wants to see.
+    """The same, of which LLVM knows nothing: it leaves out checks of what a division or a shift by
+    something computed has bounded, which the kernel's verifier wants to see.
     """
     return f'call {type} asm "", "=r,0"({type} {name})'
 

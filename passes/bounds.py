@@ -10,6 +10,8 @@ have one, from a comparison or from how they are made, are left alone. Cost: lin
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.types import I1, I64, I
@@ -32,7 +34,7 @@ def _bound_function(module: Module, function: Function) -> None:
     for block in ranges.graph.order:
         for instr in list(block.instrs):
             if instr.op == "ptr_add" and ranges.constant(instr.args[1]) is None:
-                size = object_size(module, ranges.made, instr.args[0])
+                size = object_size(module, ranges.made, instr.args[0], ranges.step)
                 if size is not None and instr.result:
                     room = size - reach.get(instr.result, 1)
                     _bound(function, ranges, block, instr, 1, room)
@@ -67,8 +69,16 @@ def _bound(
     instr.args[operand] = clamped
 
 
-def object_size(module: Module, made: dict[Value, Instr], pointer: Value) -> int | None:
-    """Bytes behind a pointer to the start of an object; None if it is not known to be one."""
+def object_size(
+    module: Module,
+    made: dict[Value, Instr],
+    pointer: Value,
+    most: Callable[[Value], int] = lambda pointer: _FAR,
+) -> int | None:
+    """Bytes behind a pointer into an object; None if it is not known to be one.
+
+    most: by how many bytes a pointer is moved at most, _FAR or beyond if that is not known.
+    """
     instr = made.get(pointer)
     if instr is None:
         return None
@@ -82,10 +92,10 @@ def object_size(module: Module, made: dict[Value, Instr], pointer: Value) -> int
         case "map_value":
             return module.maps[str(instr.attrs["map"])].value_size
         case "ptr_add":
-            whole, step = object_size(module, made, instr.args[0]), made.get(instr.args[1])
-            if whole is None or step is None or step.op != "const":
-                return None
-            return whole - _int(step.attrs["value"])
+            whole, step = object_size(module, made, instr.args[0], most), made.get(instr.args[1])
+            known = step is not None and step.op == "const"
+            by = _int(step.attrs["value"]) if step and known else most(pointer)
+            return whole - by if whole is not None and (known or by <= whole) else None
         case "call":
             object = made.get(instr.args[0]) if instr.args else None
             if object and object.op == "map_ptr" and "lookup" in str(instr.attrs["helper"]):

@@ -42,6 +42,10 @@ class Ranges:
                 most = min(most, self._made(value, block, depth - 1))
         return most
 
+    def step(self, pointer: Value) -> int:
+        """By how many bytes a `ptr_add` moves at most, as far as is known where it is made."""
+        return self.upper(self.made[pointer].args[1], self.home[pointer])
+
     def _entered(self, value: Value, block: Block) -> Loop | None:
         """The innermost loop around a block that a value, not a constant, comes into."""
         home = self.home.get(value) or self.params.get(value, (None, 0))[0]

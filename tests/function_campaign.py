@@ -18,8 +18,8 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from errno import ENOMEM
 from random import Random
@@ -75,14 +75,12 @@ class Plan:
 
     def module(self) -> Module:
         r = Random(self.seed)
-        size, may_goto = r.choice((5, 15, 30, 60)), self.target.has("may_goto")
+        size, may_goto = r.choice((4, 8, 12, 20, 40)), self.target.has("may_goto")
         return module(r, size, may_goto=may_goto, high=self.high)
 
-    def prepared(self) -> Module:
-        made = self.module()
+    def prepare(self, made: Module) -> None:
         if self.passes != "none":
             run_passes(made, self.target, optimise=self.passes == "optimised")
-        return made
 
     def __str__(self) -> str:
         release = ".".join(map(str, self.target.release[:2]))
@@ -90,26 +88,23 @@ class Plan:
 
 
 class Machines:
-    """The interpreter's machine, and this one, on the only CPU that the process then runs on."""
+    """The interpreter's machine, and this one."""
 
     def __init__(self) -> None:
-        self._before = os.sched_getaffinity(0)
-        self.cpu = max(self._before)
-        os.sched_setaffinity(0, {self.cpu})
         with open("/sys/devices/system/cpu/possible") as file:
             self.cpus = int(file.read().strip().split("-")[-1]) + 1
         with open("/proc/self/comm", "rb") as file:
             self.comm = file.read().strip()
+        self.cpu = 0
         self.kernel = Kernel()
         self.types = KernelTypes(self.kernel, Cache(None))
+        self._current = ctypes.CDLL(None).sched_getcpu
 
     def close(self) -> None:
         self.types.close()
-        os.sched_setaffinity(0, self._before)
 
-    def expected(self, plan: Plan) -> list[Left]:
+    def expected(self, plan: Plan, made: Module) -> list[Left]:
         """What the module does in the interpreter."""
-        made = plan.module()
         machine = Machine(
             cpu=self.cpu, cpus=self.cpus, pid_tgid=os.getpid() << 32 | os.getpid(),
             uid_gid=os.getgid() << 32 | os.getuid(), comm=self.comm,
@@ -120,23 +115,27 @@ class Machines:
             machine.arguments = tuple(int.from_bytes(context[i : i + 8], "little") for i in words)
             machine.iterations = 1 << 16
             result = interpret(made.functions[0], machine, made) & 0xFFFFFFFF
-            maps = {
-                name: {
-                    k: bytes(v[self.cpu % len(v)].data) for k in m.entries() if (v := m.values(k))
-                }
-                for name, m in machine.maps.items()
-            }
-            out.append((result, maps))
+            out.append((result, {name: self._kept(map) for name, map in machine.maps.items()}))
         return out
 
-    def found(self, plan: Plan, name: str) -> list[Left]:
-        """What the program that a backend makes does in the kernel."""
-        artifact = backend(name).emit(plan.prepared(), plan.target, Source("f", ""))
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """On the CPU that the interpreter's machine took itself to be."""
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {self.cpu})
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
+
+    def found(self, plan: Plan, artifact: Artifact) -> list[Left]:
+        """What the program does in the kernel."""
         with ExitStack() as stack:
             maps = self._maps(artifact, stack)
             loader = Loader(artifact, maps, self.kernel, self.types.kfunc)
             stack.callback(loader.close)
             fd = stack.enter_context(loader.load(artifact.programs[0])).fileno()
+            stack.enter_context(self.pinned())
             out = []
             for context in plan.contexts:
                 given = buffer_of(context)
@@ -174,10 +173,15 @@ class Machines:
 
     def outcome(self, plan: Plan) -> str:
         """ "same", "too large" for the verifier, or what differs."""
+        name = "interpreter"
         try:
-            wanted = self.expected(plan)
-            for name in BACKENDS:
-                for run, (a, b) in enumerate(zip(wanted, self.found(plan, name), strict=True)):
+            self.cpu = self._current()
+            module = plan.module()
+            wanted = self.expected(plan, module)
+            plan.prepare(module)
+            for name in reversed(BACKENDS):  # native changes the module
+                artifact = backend(name).emit(module, plan.target, Source("f", ""))
+                for run, (a, b) in enumerate(zip(wanted, self.found(plan, artifact), strict=True)):
                     if difference := _difference(a, b):
                         return f"{name}, run {run}: {difference}"
         except VerifierRefused as error:

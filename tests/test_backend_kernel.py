@@ -6,10 +6,13 @@ import pytest
 from backend_support import ENTRY, OUT, compile_text, out_map, program, run
 from function_campaign import Machines, Plan
 
-from bpfscript.backends import BACKENDS
+from bpfscript.backends import BACKENDS, backend
+from bpfscript.diagnostics import Source
 from bpfscript.ir.interp import run as interpret
 from bpfscript.ir.interp_machine import Machine
 from bpfscript.ir.reader import read_module
+from bpfscript.passes.pipeline import run as run_passes
+from bpfscript.target import RecordedTarget
 
 pytestmark = pytest.mark.kernel
 
@@ -247,8 +250,8 @@ start:
     assert agree(program(body), _signed_words(0x1234, *[0] * 7))[2:4] == b"\x34\x12"
 
 
-def test_bounds_of_quotients() -> None:
-    """LLVM knows that the quotient is at most 4, and the remainder; the verifier does not."""
+def test_bounds_that_only_llvm_knows() -> None:
+    """Of quotients, remainders, numbers shifted by what is computed."""
     body = """\
 start:
   %1 = rodata {data=b"abcdefghijklmnop"} : ptr<rodata>
@@ -267,9 +270,41 @@ start:
   %14 = map_value {map=".out"} : ptr<map>
   store %14, %12 {off=0}
   store %14, %13 {off=1}
+  %15 = lshr %7, %2 : i64
+  %16 = and %15, %7 : i64
+  %17 = ptr_add %1, %16 : ptr<rodata>
+  %18 = load %17 {off=8} : i8
+  store %14, %18 {off=2}
   return %5
 """
-    assert agree(program(body), _signed_words(-1, *[0] * 7))[:2] == b"ei"
+    assert agree(program(body), _signed_words(-1, *[0] * 7))[:3] == b"eii"
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_an_index_behind_an_index(name: str) -> None:
+    """The second gets a bound, too, although its pointer does not lead to an object's start."""
+    body = """\
+start:
+  %1 = slot {size=24} : ptr<stack>
+  fill %1 {off=0, size=24}
+  %2 = load %0 {off=0} : i64
+  %3 = const {value=7} : i64
+  %4 = and %2, %3 : i64
+  %5 = ptr_add %1, %4 : ptr<stack>
+  %6 = const {value=65} : i8
+  store %5, %6 {off=9}
+  %7 = load %0 {off=8} : i64
+  %8 = ptr_add %5, %7 : ptr<stack>
+  %9 = load %8 {off=0} : i8
+  %10 = map_value {map=".out"} : ptr<map>
+  store %10, %9 {off=0}
+  return %3
+"""
+    for index, wanted in ((9, 65), (8, 0), (1 << 40, 0), (-9, 0)):
+        module = read_module(program(body))
+        run_passes(module, RecordedTarget())
+        artifact = backend(name).emit(module, RecordedTarget(), Source("f", ""))
+        assert run(artifact, _signed_words(5, index, *[0] * 6))[OUT][0] == wanted
 
 
 @pytest.mark.parametrize("op", ["udiv", "urem", "sdiv"])
