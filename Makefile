@@ -39,6 +39,7 @@ bench: $(DEV) conformance/.upstream/bpftrace conformance/.upstream-0.17/bpftrace
 	$(BIN)/python -m conformance.bench
 	$(BIN)/python -m conformance.compile_scale
 	$(BIN)/python -m conformance.instructions 5
+	$(BIN)/python -m conformance.executed --rows 5
 	$(BIN)/python -m conformance.stream_bench
 	$(BIN)/python -m conformance.event_cost
 
