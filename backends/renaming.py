@@ -19,7 +19,7 @@ from bpfscript.backends.isa import (
     R10,
     Insn,
 )  # fmt: skip
-from bpfscript.backends.registers import MOV64, made_by, reads_source, used_by
+from bpfscript.backends.registers import MOV64, is_atomic, made_by, reads_source, used_by
 
 if TYPE_CHECKING:
     from bpfscript.backends.emitter import Label
@@ -58,13 +58,18 @@ def _change(
             live[place] = live[place] & ~(1 << old) | 1 << new
 
 
+def _prescribes(insn: Insn) -> bool:
+    """Whether registers of an instruction have no other name, or code goes on elsewhere."""
+    return insn.code in (JA, EXIT, CALL, MAY_GOTO) or is_atomic(insn)
+
+
 def _behind(code: Code, live: list[int], move: int, copy: int, of: int) -> range | None:
     """Up to where the copy is used, if the original is free so far."""
     for at in range(move + 1, min(move + _FAR, len(code))):
         insn = code[at]
         if insn is None:
             continue
-        if not isinstance(insn, Insn) or insn.code in (JA, EXIT, CALL, MAY_GOTO):
+        if not isinstance(insn, Insn) or _prescribes(insn):
             return None
         if (used_by(insn) | made_by(insn)) >> of & 1:
             return None
@@ -81,8 +86,7 @@ def _before(code: Code, live: list[int], move: int, copy: int, of: int) -> range
         insn = code[at]
         if insn is None:
             continue
-        jumps = not isinstance(insn, Insn) or insn.jumps
-        if jumps or not isinstance(insn, Insn) or insn.code in (EXIT, CALL):
+        if not isinstance(insn, Insn) or insn.jumps or _prescribes(insn):
             return None
         if (live[at] | made_by(insn)) >> copy & 1:
             return None

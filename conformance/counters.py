@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from bpfscript.backends import isa
-from bpfscript.backends.isa import ALU64, LD_IMM64, LDX, R0, R10, ST, STX, Insn
+from bpfscript.backends.isa import LD_IMM64, LDX, R0, R10, STX, Insn
+from bpfscript.backends.registers import made_by, used_by
 from bpfscript.ir.helpers import HELPERS
 from bpfscript.manifest import Artifact, CodeFunction, MapDef, MapType, Relocation
 
 MAP = ".executed"
 WORDS = 2  # for each function: instructions executed, calls
-_MEM, _ATOMIC, _U64, _MOV = 0x60, 0xC0, 0x18, 0xB0
-_ARITHMETIC = (isa.ALU, ALU64)
+_MEM, _ATOMIC, _U64 = 0x60, 0xC0, 0x18
 _NUMBERS = {row.number: row.args for row in HELPERS.values() if row.number}
 _KFUNCS = {row.kfunc: row.args for row in HELPERS.values() if row.kfunc}
 _ALL = (1 << R10) - 1
@@ -92,28 +92,8 @@ class _Function:
 
     def _effect(self, slot: _Slot) -> tuple[int, int]:
         """Registers that an instruction uses, and that it makes, as bits; r10 left out."""
-        insn, dst, src = slot.insn, 1 << slot.insn.dst, 1 << slot.insn.src
-        cls, operand = insn.code & 7, src if insn.code & isa.X else 0
-        uses = makes = 0
-        if insn.code == isa.CALL:
-            uses, makes = self._called(slot), 0x3F
-        elif insn.code == isa.EXIT:
-            uses = 1 << R0
-        elif insn.code == LD_IMM64:
-            makes = dst
-        elif cls in _ARITHMETIC:
-            end = insn.code & 0xF0 in (0xD0, 0x80)  # byte order, negation: no second operand
-            uses = (0 if insn.code & 0xF0 == _MOV else dst) | (0 if end else operand)
-            makes = dst
-        elif cls == LDX:
-            uses, makes = src, dst
-        elif cls in (ST, STX):
-            uses = dst | (src if cls == STX else 0)
-            if cls == STX and insn.code & 0xE0 == _ATOMIC:
-                uses |= 1 << R0
-        elif insn.code not in (isa.JA, isa.MAY_GOTO):
-            uses = dst | operand
-        return uses & _ALL, makes & _ALL
+        uses = self._called(slot) if slot.insn.code == isa.CALL else used_by(slot.insn)
+        return uses & _ALL, made_by(slot.insn) & _ALL
 
     def _called(self, slot: _Slot) -> int:
         found = self.names.get(slot.at)

@@ -42,7 +42,7 @@ _left = Path()  # where the next run leaves its counts
 
 
 def counting(best: bool) -> None:
-    """From here on, all that this process and its children compile counts, and leaves its counts."""
+    """From here on, what this process and its children compile counts, and leaves its counts."""
     for kind in (NativeBackend, LlvmBackend):
         _count(kind)
     ends = Session.__exit__
@@ -75,6 +75,7 @@ def _count(kind: Any) -> None:
 def _optimise() -> None:
     """Let LLVM's passes run first."""
     import llvmlite.binding as llvm
+
     from bpfscript.backends import llvm as ours
 
     parse = llvm.parse_assembly

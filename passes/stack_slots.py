@@ -31,7 +31,7 @@ from .values import definitions, operands, replace
 
 BUDGET = 320  # bytes of slots in a chain of calls
 CHAIN_MAX = 8  # functions: MAX_CALL_FRAMES
-_ON_STACK = ("iter_num_new", "iter_num_next", "iter_num_destroy")
+_ON_STACK = ("iter_num_new", "iter_num_next", "iter_num_destroy", "loop")
 
 
 def stack_slots(module: Module, target: Target, budget: int = BUDGET) -> None:

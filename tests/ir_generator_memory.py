@@ -58,6 +58,16 @@ def store(m: Maker) -> None:
     m.builder.store(place.pointer, value, _offset(m, place, size))
 
 
+def exchange(m: Maker) -> None:
+    """One that is what is there now, or another: both ways are taken."""
+    place = next((p for p in m.places if p.pointer is p.root and p.writable and p.size >= 8), None)
+    pointer, off = (place or slot(m, 8)).pointer, 0
+    if m.r.randrange(2):
+        pointer, off = m.builder.value("map_value", map=LARGE), 8 * m.r.randrange(LARGE_SIZE // 8)
+    expected = m.builder.load(pointer, I64, off) if m.r.randrange(2) else m.pick(I64)
+    m.keep(m.builder.value("cmpxchg", pointer, expected, m.pick(I64), off=off))
+
+
 def fill(m: Maker) -> None:
     place = a_place(m, 1, write=True)
     size = m.r.randint(1, place.size)
@@ -255,5 +265,5 @@ def callback(m: Maker) -> None:
 MEMORY: tuple[Piece, ...] = (
     *(load,) * 3, *(store,) * 4, fill, copy, copy, constant_data, context, part, part,
 )  # fmt: skip
-INNER_ONLY: tuple[Piece, ...] = (either_place, addresses, direct_map)
+INNER_ONLY: tuple[Piece, ...] = (either_place, addresses, direct_map, exchange)
 MAPPED: tuple[Piece, ...] = (entry, entry, change, change, helper, helper, subprogram, callback)

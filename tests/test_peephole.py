@@ -124,3 +124,11 @@ def test_a_loop_without_end_stays() -> None:
     found = shortened("a", asked, (Insn(JA), "a"), "end", Insn(MOV64_IMM, R0), _LEAVE)
     assert len(found) == 6
     assert shortened("a", (Insn(JA), "a")) == ["a", "goto pc+0 a"]
+
+
+def test_what_an_exchange_compares_with_stays() -> None:
+    exchange = Insn(STX | 0xD8, R1, R2, imm=0xF1)
+    found = shortened(Insn(MOV64_IMM, R0, imm=7), Insn(MOV64_IMM, R2, imm=9), exchange, _LEAVE)
+    assert found[:2] == ["r0 = 7", "r2 = 9"]
+    found = shortened(move(R6, R0), exchange, Insn(ALU64 | X, R0, R6), _LEAVE)
+    assert found[0] == "r6 = r0"
