@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 from bpfscript.manifest import Event, Place
@@ -10,13 +11,14 @@ from bpfscript.types import Aggregate
 
 from . import histograms, time_series
 from .entries import Entry
-from .json_values import JsonValues, number, quote
+from .json_values import JsonValues, number, quote, show_all
 from .messages import helper_message
 from .output import Printer
 from .printf_runs import Wrap
 from .tables import Table
 from .values import Values
 
+_TOGETHER = 4096  # entries of a map that are written at once
 _NAMES = {"system": "syscall"}  # as upstream calls them
 
 
@@ -65,13 +67,19 @@ class JsonPrinter(Printer):
     ) -> None:
         t = table.value_type
         kind = _kind(t.name if isinstance(t, Aggregate) else "")
-        rows, show = table.rows(entries, top), self._shower(table, entries, divisor)
+        (labels, values), show = table.columns(entries, top), self._shower(table, entries, divisor)
         if not table.keyed:
-            if rows:
-                self._line(kind, f"{{{quote(name)}: {show(rows[0].value)}}}")
-        elif rows or kind == "stats":
-            inner = ", ".join(f"{_key(row.label or '')}: {show(row.value)}" for row in rows)
-            self._line(kind, f"{{{quote(name)}: {{{inner}}}}}")
+            if values:
+                self._line(kind, f"{{{quote(name)}: {show(values[0])}}}")
+        elif values or kind == "stats":
+            self.sink.write(f'{{"type": "{kind}", "data": {{{quote(name)}: {{')
+            for start in range(0, len(values), _TOGETHER):
+                some = slice(start, start + _TOGETHER)
+                keys, shown = _keys(labels[some]), show_all(show, values[some])
+                line = ", ".join(['"%s": %s'] * len(keys))
+                pairs = tuple(chain.from_iterable(zip(keys, shown, strict=True)))
+                self.sink.write(", " * bool(start) + line % pairs)
+            self.sink.write("}}}\n")
 
     def _shower(self, table: Table, entries: Sequence[Entry], divisor: int) -> Callable[[Any], str]:
         t = table.value_type
@@ -106,8 +114,11 @@ def _kind(aggregate: str) -> str:
     return "map"
 
 
-def _key(label: str) -> str:
-    return quote(label.replace(" ", ""))
+def _keys(labels: Sequence[object]) -> Sequence[object]:
+    """Between quotes."""
+    if isinstance(labels[0], int):
+        return labels
+    return [quote(str(label).replace(" ", ""))[1:-1] for label in labels]
 
 
 def _buckets(rows: list[histograms.Bucket]) -> str:

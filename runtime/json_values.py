@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from bpfscript.types import Int
 
@@ -35,6 +36,13 @@ def number(value: int) -> str:
     if -_EXACT <= value <= _EXACT or int(float(value)) == value:
         return str(value)
     return f'"{value}"'
+
+
+def show_all(show: Show, values: Sequence[Any]) -> Sequence[object]:
+    """What `str` makes into what `show` shows: integers that doubles hold stay what they are."""
+    if show is number and min(values) >= -_EXACT and max(values) <= _EXACT:
+        return values
+    return list(map(show, values))
 
 
 class JsonValues(Values):
