@@ -155,7 +155,7 @@ def _ir(module: Module) -> str:
 
 def _plan(module: Module) -> str:
     return "\n".join(
-        f"{what} {where}: {choice.how}, {choice.why}"
+        f"{what} {where}: {choice.how} ({choice.why})"
         for (what, where), choice in module.plan.items()
     )
 

@@ -107,7 +107,7 @@ def _expand(code: Code) -> None:
             count = len(function.entry.probe.names)
             why = f"one program for {count} probes" if count > 1 else "one probe"
             if function.entry.section.startswith("tracepoint/syscalls"):
-                why += ", so few that other system calls had better not be seen"
+                why += "; a tracepoint of its own leaves other system calls alone"
             code.module.chose("program", function.name, function.entry.section, why)
             if function.entry.syscalls:
                 legal_context.prologue(code)

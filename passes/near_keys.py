@@ -63,7 +63,7 @@ def near_keys(module: Module, target: Target) -> None:
         for function, instr in found:
             _split(function, instr, near)
         how = f"percpu hash, and {_described(near)}"
-        module.chose("map", name, how, "what it holds is only added up, by keys mostly small")
+        module.chose("map", name, how, "it only adds up, by keys that are mostly short")
 
 
 def _eligible(map: MapDef) -> bool:

@@ -47,12 +47,13 @@ def slots(module: Module, target: Target) -> None:
             count = 1 << min(SLOTS_MAX, BYTES_MAX // size).bit_length() - 1
             if count >= 16:
                 _give(module, map, MapType.PERCPU_ARRAY, align_up(map.value_size, 8), size, count)
-                how = f"percpu hash, and {count} slots before it"
-                module.chose("map", name, how, "what it holds is only added up, by short keys")
+                how = f"percpu hash behind {count} slots"
+                why = "it only adds up, by short keys: most need no call to be found"
+                module.chose("map", name, how, why)
         elif name not in zeroed and _threads_own(map, found):
             _give(module, map, MapType.ARRAY, 16, 24, THREADS)
-            how = f"hash, and {THREADS} slots before it"
-            module.chose("map", name, how, "each thread has its own key, tid, and no other's")
+            why = "its keys are tid alone: a thread's entry comes and goes without a lock"
+            module.chose("map", name, f"hash behind {THREADS} slots", why)
 
 
 def _looped(module: Module) -> set[str]:
