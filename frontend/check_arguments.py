@@ -83,7 +83,7 @@ class Arguments(Builtins):
             self.error(span, f"{node.name}() expects a map argument")
             return False
         if kind == "keyed":
-            return self.keyed_map(node, node.name, argument)
+            return self.keyed_map(node, f"{node.name}()", argument)
         self.map_by_name(argument)
         return True
 
@@ -104,7 +104,7 @@ class Arguments(Builtins):
         if state.keyed is False:
             self.error(
                 node.span,
-                f"call to {what}() expects a map with explicit keys (non-scalar map)",
+                f"call to {what} expects a map with explicit keys (non-scalar map)",
             )
             return False
         return self.map_by_name(map, node)

@@ -124,7 +124,7 @@ class Calls(Memory, Parameters):
     def length(self, node: nodes.Call) -> Type | None:
         what = self.argument(node, 0)
         if isinstance(what, nodes.Map) and what.key is None:
-            return INT64 if self.keyed_map(node, "len", what) else None
+            return INT64 if self.keyed_map(node, "len()", what) else None
         type = self.typed_at(node, 0)
         if type is not None and not isinstance(type, Stack):
             self.error(node.span, "call to len() expects a map, ustack, or kstack")
@@ -147,8 +147,7 @@ class Calls(Memory, Parameters):
                 self.types[what] = self.maps[what.name].value or VOID
             return BOOL
         if len(node.args) == 2:
-            two = "delete() with two arguments"
-            if not self.keyed_map(node, two.removesuffix("()"), what):
+            if not self.keyed_map(node, "delete() with two arguments", what):
                 return None
             return self.key_argument(node, what)
         if self.map_state(what).keyed:

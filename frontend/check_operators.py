@@ -67,7 +67,7 @@ class Operators(Maps):
             if isinstance(a, bytes) != isinstance(b, bytes):
                 return None  # the operator itself has more to say
             self.error(node.span, str(fault))
-            return None
+            return left
         if isinstance(value, bytes) and not value and (a or not isinstance(a, bytes)):
             self.report.warning(node.span, ALWAYS_EMPTY)
         return self.literal(node, value)

@@ -70,6 +70,11 @@ def test_errors(call: str, error: str) -> None:
             "23: call to len() expects a map with explicit keys (non-scalar map)",
         ),
         (
+            "begin { @a = 1; delete(@a, 1); }",
+            "17: call to delete() with two arguments expects a map with explicit keys "
+            "(non-scalar map)",
+        ),
+        (
             "begin { @a[1] = 1; delete(@a); }",
             "20: call to delete() with a single argument expects a map "
             "without explicit keys (scalar map)",
