@@ -22,7 +22,7 @@ from elftools.elf.elffile import ELFFile
 from bpfscript.target import FunctionType, MachineError
 from bpfscript.types import Field, Struct, Type, align_up
 
-from .archives import SIGN
+from .archives import place as located
 from .debug_files import debug_files
 from .dwarf_entries import attribute, end_of, name_of, pieces, subprograms
 from .dwarf_lines import line_address
@@ -64,17 +64,26 @@ def debug_info(path: str, directories: Sequence[str], opened: str = "") -> Dwarf
     """
     with elf_file(opened or path) as image:
         has = any(s.name in (b".debug_info", b".zdebug_info") for s in image.sections)
-        own = [opened or path] if has and SIGN not in path else []  # those of archives are not read
-        places = own or list(debug_files(image, path, directories))
+        places = [opened or path] if has else list(debug_files(image, path, directories))
     for place in places:
         try:
-            with open(place, "rb") as file:
+            with _opened(place) as file:
                 elf = ELFFile(file)
                 if elf.has_dwarf_info(strict=True):
                     return Dwarf(path, elf.get_dwarf_info(follow_links=False))
         except _DAMAGED as error:
             raise MachineError(f"debug information of {place} is damaged ({error})") from error
     return None
+
+
+def _opened(path: str) -> IO[bytes]:
+    """A file, or the content of a member of an archive."""
+    at = located(path)
+    if at is None or not at.offset:
+        return open(path, "rb")
+    with open(at.path, "rb") as archive:
+        archive.seek(at.offset)
+        return BytesIO(archive.read(at.size))
 
 
 class Dwarf:

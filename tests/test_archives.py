@@ -34,7 +34,7 @@ long twice(long n) { DTRACE_PROBE1(zip, mark, n); return 2 * n; }
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
     library, path = tmp_path / "libx.so", tmp_path / "app.zip"
-    command = ["cc", "-O1", "-shared", "-fPIC", "-o", str(library), "-xc", "-"]
+    command = ["cc", "-O1", "-g", "-shared", "-fPIC", "-o", str(library), "-xc", "-"]
     subprocess.run(command, input=LIBRARY.encode(), check=True)
     with ZipFile(path, "w", ZIP_STORED) as file:
         file.writestr("text", "no program")
@@ -64,7 +64,7 @@ def call(archive: Path) -> int:
 def test_functions_and_static_probes(archive: Path, without: tuple[str, ...]) -> None:
     name = f"{archive}!/lib/libx.so"
     script = f"""
-        u:{name}:twi* /pid == {os.getpid()}/ {{ printf("%s %d\\n", probe, arg0); }}
+        u:{name}:twi* /pid == {os.getpid()}/ {{ printf("%s %d\\n", probe, args.n); }}
         usdt:{name}:zip:mark /pid == {os.getpid()}/ {{ printf("%s %d\\n", probe, arg0); }}
     """
     artifact = driver.compile(Source("zip.bt", script), target()).artifact
