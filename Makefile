@@ -49,6 +49,7 @@ lab: $(KERNELS:%=lab-%)  ## the kernel tests in guests with other kernels, one b
 $(KERNELS:%=lab-%): lab-%: $(DEV) conformance/.upstream/bpftrace lab/.cache/%/vmlinux
 	$(BIN)/python -m compileall -q bpfscript frontend ir passes backends runtime  # the guest has no place to keep it
 	mkdir -p lab/.cache/host && cp /sys/kernel/btf/vmlinux lab/.cache/host/btf  # for objects of this machine
+	$(BIN)/python lab/corpus.py $*
 	$(GUEST) -k $* -- $(GUEST_TESTS)
 
 .PHONY: survey

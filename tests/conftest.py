@@ -44,6 +44,7 @@ REQUIREMENTS = {
     "rustc": lambda: shutil.which("rustc") is not None,
     "cc": lambda: shutil.which("cc") is not None,
     "clang": lambda: shutil.which("clang") is not None,
+    "guest": lambda: "LAB_KERNEL" in os.environ,
     "libbpf": lambda: os.path.exists("/usr/include/bpf/libbpf.h"),
 }
 """What `@pytest.mark.requires(...)` may name."""

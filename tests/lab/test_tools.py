@@ -60,10 +60,12 @@ def run(tool: list[str], script: str, work: Callable[[], None]) -> list[str]:
             line = process.stderr.readline()
             assert line, said.decode()
             said += line
-        time.sleep(1)
-        work()
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
+        try:
+            time.sleep(1)
+            work()
+            time.sleep(1)
+        finally:
+            process.send_signal(signal.SIGINT)
         output = process.stdout.read().decode()
         process.wait()
     return [line for line in output.splitlines() if line.strip()]
