@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from array import array
 from bisect import bisect_right
 
 from .elf_image import open_regular
@@ -13,37 +14,58 @@ _LARGEST = 1 << 26  # bytes
 _REREAD = 1.0  # seconds
 _LINE = re.compile(rb"^(?:0x)?([0-9a-fA-F]{1,16}) (?:0x)?([0-9a-fA-F]{1,16}) (.+)$", re.MULTILINE)
 
-Functions = list[tuple[int, int, bytes]]  # address, size, name; by address
+
+class _Map:
+    """The content of a file. What a line says is read when its address is asked for: there may be
+    a million of them."""
+
+    def __init__(self, text: bytes, version: tuple[int, ...]) -> None:
+        self.text, self.version = text, version
+        # one number each: a third of the memory of pairs; of two at an address the later one counts
+        lines = sorted(int(m[1], 16) * _LARGEST + m.start() for m in _LINE.finditer(text))
+        self._starts = array("Q", (line // _LARGEST for line in lines))
+        self._places = array("I", (line % _LARGEST for line in lines))
+
+    def find(self, address: int) -> tuple[str, int] | None:
+        index = bisect_right(self._starts, address) - 1
+        line = _LINE.match(self.text, self._places[index]) if index >= 0 else None
+        if line is None or address - self._starts[index] >= int(line[2], 16):
+            return None
+        return line[3].decode("utf-8", "surrogateescape"), address - self._starts[index]
+
+
+_NONE = _Map(b"", ())
 
 
 class PerfMaps:
-    """The map files of processes, read again as they grow."""
+    """The map files of processes, read again when they have changed."""
 
     def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._maps: dict[int, tuple[float, Functions]] = {}
+        self._maps: dict[int, tuple[float, _Map]] = {}
 
     def find(self, pid: int, address: int) -> tuple[str, int] | None:
         """(name, offset) of the function that an address is in."""
-        read_at, functions = self._maps.get(pid, (-_REREAD, []))
-        found = _find(functions, address)
+        read_at, known = self._maps.get(pid, (-_REREAD, _NONE))
+        found = known.find(address)
         if found is None and time.monotonic() - read_at >= _REREAD:
-            functions = self._read(pid) or functions
-            self._maps[pid] = time.monotonic(), functions
-            found = _find(functions, address)
+            known = self._read(pid, known)
+            self._maps[pid] = time.monotonic(), known
+            found = known.find(address)
         return found
 
-    def _read(self, pid: int) -> Functions:
+    def _read(self, pid: int, known: _Map) -> _Map:
         for root in (f"{self._proc}/{pid}/root", ""):
             fd = open_regular(f"{root}/tmp/perf-{self._inner(pid)}.map")
             if fd is None:
                 continue
             with open(fd, "rb") as file:
-                if not self._trusted(pid, os.fstat(fd).st_uid):
+                found = os.fstat(fd)
+                if not self._trusted(pid, found.st_uid):
                     continue
-                lines = _LINE.findall(file.read(_LARGEST))
-            return sorted((int(start, 16), int(size, 16), name) for start, size, name in lines)
-        return []
+                version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+                return known if version == known.version else _Map(file.read(_LARGEST), version)
+        return known
 
     def _trusted(self, pid: int, owner: int) -> bool:
         """Whether a file's owner may say what the process runs; of one that is gone, only root."""
@@ -60,13 +82,3 @@ class PerfMaps:
         except OSError:
             return pid
         return int(found[1]) if found else pid
-
-
-def _find(functions: Functions, address: int) -> tuple[str, int] | None:
-    index = bisect_right(functions, (address, 1 << 64, b"")) - 1
-    if index < 0:
-        return None
-    start, size, name = functions[index]
-    if address >= start + size:
-        return None
-    return name.decode("utf-8", "surrogateescape"), address - start

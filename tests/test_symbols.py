@@ -13,6 +13,7 @@ import pytest
 from bpfscript.manifest import Settings
 from bpfscript.runtime.demangle import demangle
 from bpfscript.runtime.elf_image import DYNSYM, SYMTAB, Names, image_of, open_regular
+from bpfscript.runtime.perf_map import PerfMaps
 from bpfscript.runtime.symbols import Symbols
 
 LIBRARY = """
@@ -183,6 +184,23 @@ def test_code_made_at_run_time(symbols: Symbols) -> None:
         path.unlink()
         page.close()
     assert ("jitted function", 4) in [frame[:2] for frame in names if frame]
+
+
+def test_a_map_is_read_again_when_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bpfscript.runtime.perf_map._REREAD", 0)
+    maps, path = PerfMaps(), Path(f"/tmp/perf-{os.getpid()}.map")
+    path.write_text("3000 20 third\nno line\n1000 20 first\n1000 30 its successor\n")
+    try:
+        assert maps.find(os.getpid(), 0x1025) == ("its successor", 0x25)
+        _, read = maps._maps[os.getpid()]
+        assert maps.find(os.getpid(), 0x2000) is None
+        assert maps._maps[os.getpid()][1] is read
+        with path.open("a") as file:
+            file.write("2000 10 second\n")
+        assert maps.find(os.getpid(), 0x2000) == ("second", 0)
+        assert maps.find(os.getpid(), 0x3010) == ("third", 16)
+    finally:
+        path.unlink()
 
 
 @pytest.mark.kernel
