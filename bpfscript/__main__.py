@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # `signal`, without the classes it makes
 import gc
-import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """An interrupt ends the process at once and without a word, even inside libclang or LLVM.
 
-    Python's handler would wait for them. A session has its own, which lets tracing end well.
+    Python's handler would wait for them. A session has its own, which lets tracing end well. A
+    start makes many objects that stay, so that looking for garbage among them finds none.
     """
     gc.set_threshold(50_000)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     from bpfscript.finder import install
 
     install()

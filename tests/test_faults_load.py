@@ -87,6 +87,21 @@ def test_an_interrupt_ends_it_at_once_before_the_script_is_read() -> None:
     assert process.returncode == -signal.SIGINT
 
 
+def test_an_interrupt_ends_it_at_once_before_anything_of_ours_is_loaded(tmp_path: Path) -> None:
+    command = Path(__file__).parents[1] / "bin" / "bpfscript"
+    first = "import os, signal; os.kill(os.getpid(), signal.SIGINT)"
+    (tmp_path / "bpfscript.py").write_text(first)  # what the command imports before all else
+    ended = subprocess.run(
+        [sys.executable, str(command)], env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True, text=True, timeout=20, preexec_fn=_interruptible,
+    )  # fmt: skip
+    assert (ended.stderr, ended.returncode) == ("", -signal.SIGINT)
+
+
+def _interruptible() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_ends_it_at_once_inside_of_libclang(tmp_path: Path) -> None:
     header = tmp_path / "never.h"
     os.mkfifo(header)
