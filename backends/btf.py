@@ -34,11 +34,15 @@ class Writer:
 
     def string(self, text: str) -> int:
         """Offset of a string. It ends at its first NUL, for NUL ends it there."""
-        text = text.split("\0", 1)[0]
-        if text not in self.strings:
-            self.strings[text] = len(self._text)
-            self._text += text.encode("utf-8", "replace") + b"\0"
-        return self.strings[text]
+        found = self.strings.get(text)
+        if found is None:
+            found = len(self._text)
+            if (shown := text.partition("\0")[0]) != text:
+                found = self.string(shown)
+            else:
+                self._text += text.encode("utf-8", "replace") + b"\0"
+            self.strings[text] = found
+        return found
 
     def data(self) -> bytes:
         body = b"".join(self._types)

@@ -42,7 +42,7 @@ class Builder:
     def ended(self) -> bool:
         """Whether the current block has its terminator already."""
         block = self._block()
-        return bool(block.instrs) and ENDS in OPS[block.terminator.op].effects
+        return bool(block.instrs) and bool(OPS[block.terminator.op].effects & ENDS)
 
     def emit(
         self, op: str, /, *args: Value, type: Type | None = None, **attrs: Attr

@@ -13,28 +13,14 @@ may write to it.
 
 from __future__ import annotations
 
-from enum import Flag, auto
-
 from bpfscript.plain import dataclass
 
-
-class Effect(Flag):
-    """What an instruction does beside giving its result."""
-
-    PURE = 0
-    READS = auto()  # memory that may change: not merged, not moved over WRITES
-    WRITES = auto()  # memory, maps, events: never removed
-    CALLS = auto()  # r1–r5 die
-    ENDS = auto()  # a terminator
-
-
-PURE, READS, WRITES, CALLS, ENDS = (
-    Effect.PURE,
-    Effect.READS,
-    Effect.WRITES,
-    Effect.CALLS,
-    Effect.ENDS,
-)
+# What an instruction does beside giving its result, as bits.
+PURE = 0
+READS = 1  # memory that may change: not merged, not moved over WRITES
+WRITES = 2  # memory, maps, events: never removed
+CALLS = 4  # r1–r5 die
+ENDS = 8  # a terminator
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +30,7 @@ class OpDef:
     name: str
     args: tuple[str, ...]
     result: str
-    effects: Effect
+    effects: int
     doc: str
     attrs: tuple[str, ...] = ()
     high: bool = False

@@ -64,7 +64,7 @@ def _function_faults(function: Function, legal: bool) -> Iterator[str]:
 
 
 def _block_faults(function: Function, block: Block) -> Iterator[str]:
-    ends = [i.op in OPS and ENDS in OPS[i.op].effects for i in block.instrs]
+    ends = [bool(i.op in OPS and ENDS & OPS[i.op].effects) for i in block.instrs]
     if not ends or not ends[-1] or any(ends[:-1]):
         yield f"block {block.name} does not have its only terminator at the end"
     for edge in (e for i in block.instrs for e in i.targets):

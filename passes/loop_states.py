@@ -73,7 +73,7 @@ class _Flow:
         if value in self.compared:
             return True
         instr = self.made.get(value)
-        pure = instr is not None and OPS[instr.op].effects is PURE
+        pure = instr is not None and OPS[instr.op].effects == PURE
         sources = instr.args if instr and pure else self.arrivals.get(value, [])
         return any(self._refined(v, seen) for v in sources)
 
@@ -85,7 +85,7 @@ class _Flow:
         if value in self.arrivals:
             return any(self.known(v, seen) for v in self.arrivals[value])
         instr = self.made.get(value)
-        if instr is None or OPS[instr.op].effects is not PURE:
+        if instr is None or OPS[instr.op].effects != PURE:
             return False
         if instr.op == "select":
             return any(self.known(v, seen) for v in instr.args[1:])
@@ -240,7 +240,7 @@ def _sources(function: Function, made: dict[Value, Instr], todo: list[Value]) ->
         if value not in found:
             found.add(value)
             how = made.get(value)
-            if how and OPS[how.op].effects is PURE:
+            if how and OPS[how.op].effects == PURE:
                 todo += how.args
             todo += arrivals.get(value, [])
     return found

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from bpfscript.ir.core import Block, Function, Instr, Value
 from bpfscript.ir.helpers import HELPERS
-from bpfscript.ir.ops import CALLS, OPS, PURE, READS, WRITES, Effect
+from bpfscript.ir.ops import CALLS, OPS, PURE, READS, WRITES
 from bpfscript.ir.types import DIRECT, Ptr
 
 
-def effects(instr: Instr) -> Effect:
+def effects(instr: Instr) -> int:
     """The row's effects; of a call, those of the helper."""
     if instr.op != "call":
         return OPS[instr.op].effects
@@ -64,7 +64,7 @@ def reads_memory(instr: Instr, made: dict[Value, Instr]) -> bool:
     `pack` copies what its pointers point to, which changes if that is a variable's memory and not
     memory that belongs to a value.
     """
-    if READS in effects(instr):
+    if effects(instr) & READS:
         return True
     if instr.op != "pack":
         return False

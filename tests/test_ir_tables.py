@@ -33,7 +33,7 @@ def test_every_helper_result_has_a_type() -> None:
 
 
 def test_targets_belong_to_terminators() -> None:
-    ends = {name for name, row in OPS.items() if ENDS in row.effects}
+    ends = {name for name, row in OPS.items() if row.effects & ENDS}
     assert set(TARGETS) | {"return"} == ends
 
 
