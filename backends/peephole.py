@@ -212,7 +212,9 @@ def _drop_dead(code: Code, targets: Targets) -> list[int]:
     What lives behind each instruction, as bits; at a label, what lives there.
     """
     at_label: dict[Label, int] = {}
+    loops: set[Label] = set()  # whose jumps come from below
     after = [0] * len(code)
+    effects = [(made_by(i), used_by(i)) if isinstance(i, Insn) else (0, 0) for i in code]
     changed = True
     while changed:
         changed, live = False, 0
@@ -221,15 +223,20 @@ def _drop_dead(code: Code, targets: Targets) -> list[int]:
             if item is None:
                 continue
             if not isinstance(item, Insn):
-                changed = changed or at_label.get(item) != live
+                changed = changed or (item in loops and at_label.get(item, 0) != live)
                 at_label[item] = after[at] = live
                 continue
-            there = at_label.get(targets[at], 0) if at in targets else 0
-            after[at] = (0 if item.code in (JA, EXIT) else live) | there
-            live = after[at]
+            if item.code in (JA, EXIT):
+                live = 0
+            if to := targets.get(at):
+                if to not in at_label:
+                    loops.add(to)
+                live |= at_label.get(to, 0)
+            after[at] = live
             if item.code in _MOVES and not live >> item.dst & 1:
                 continue  # it goes, and with it what only it needs
-            live = live & ~made_by(item) | used_by(item)
+            made, used = effects[at]
+            live = live & ~made | used
     for at, item in enumerate(code):
         if isinstance(item, Insn) and item.code in _MOVES and not after[at] >> item.dst & 1:
             code[at] = None
