@@ -21,7 +21,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from errno import ENOMEM
 from random import Random
 
 from ir_generated import module
@@ -36,7 +35,7 @@ from bpfscript.ir.interp_maps import MapStore
 from bpfscript.manifest import PRESENT, Artifact, MapDef, MapType
 from bpfscript.passes.pipeline import run as run_passes
 from bpfscript.runtime.cache import Cache
-from bpfscript.runtime.errors import BpfError, VerifierRefused
+from bpfscript.runtime.errors import TooComplex, VerifierRefused
 from bpfscript.runtime.kernel_types import KernelTypes
 from bpfscript.runtime.maps import Map, create_map, sized
 from bpfscript.runtime.programs import Loader
@@ -48,7 +47,6 @@ NEW = RecordedTarget(release=(6, 12, 0))
 OLD = RecordedTarget(
     release=(6, 1, 0), features=frozenset(FEATURES) - {"may_goto", "iter_num", "kprobe_session"}
 )
-_TOO_LARGE = ("BPF program is too large", "jumps is too complex")
 
 Left = tuple[int, dict[str, dict[bytes, bytes]]]
 """What a run gives: its result, and the contents of each map, on the CPU that it was on."""
@@ -184,12 +182,10 @@ class Machines:
                 for run, (a, b) in enumerate(zip(wanted, self.found(plan, artifact), strict=True)):
                     if difference := _difference(a, b):
                         return f"{name}, run {run}: {difference}"
+        except TooComplex:
+            return "too large"
         except VerifierRefused as error:
-            if any(text in error.log for text in _TOO_LARGE):
-                return "too large"
             return f"{name}: {error}\n{error.log[-600:]}"
-        except BpfError as error:  # ENOMEM: the verifier has too many ways to follow
-            return "too large" if error.errno == ENOMEM else traceback.format_exc()
         except Exception:
             return traceback.format_exc()
         return "same"
