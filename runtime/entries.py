@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 from bpfscript.plain import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import overload
+    from typing import Any, overload
 
 Entry = tuple[bytes, list[bytes]]  # key; one value, or one for each possible CPU
 Combine = Callable[[bytes, bytes], bytes]
@@ -42,31 +43,42 @@ class Entries(Sequence[Entry]):
             values += b"".join(v.ljust(shape.step, b"\0") for v in copies).ljust(whole, b"\0")
         return cls(keys, values, shape)
 
-    def with_longer(self, other: Entries, combine: Combine) -> Entries:
-        """These and others, whose keys become longer by zeros; of a key in both, `combine` makes
-        one value on each CPU."""
-        if not other:
-            return self
+    def with_longer(self, other: Entries) -> Entries:
+        """These, then others of keys that end in zeros which they do not have."""
         key, pad = self.shape.key, bytes(max(self.shape.key - other.shape.key, 0))
-        if replace(other.shape, key=key) != self.shape:
-            size = self.shape.value
-            cut = ((k + pad, [v[:size] for v in values]) for k, values in other)
-            other, pad = Entries.of(cut, self.shape), b""
         keys = other.key_block
         if pad:
             keys = b"".join(k + pad for (k,) in struct.iter_unpack(f"{other.shape.key}s", keys))
-        new, values = (
-            dict(Entries(keys, other.value_block, self.shape)),
-            bytearray(self.value_block),
-        )
-        known = enumerate(struct.iter_unpack(f"{self.shape.key}s", self.key_block))
-        for at, found in [(i * self._whole, new.pop(k)) for i, (k,) in known if k in new]:
-            merged = map(combine, self._split(at), found)
-            step = self.shape.step
-            values[at : at + self._whole] = b"".join(v.ljust(step, b"\0") for v in merged)
-        added = Entries.of(new.items(), self.shape)
-        keys = b"".join((self.key_block, added.key_block))
-        return Entries(keys, b"".join((values, added.value_block)), self.shape)
+        return self._then(Entries(keys, other.value_block, replace(other.shape, key=key)))
+
+    def merged(self, other: Entries, combine: Combine) -> Entries:
+        """These and a few others; of a key in both, `combine` makes one value on each CPU."""
+        new, values, step = dict(other), self.value_block, self.shape.step
+        if both := self._among(set(new)):
+            values = bytearray(values)
+            for index in [i for i, (key,) in enumerate(self._keys()) if key in both]:
+                key, ours = self[index]
+                pairs = map(combine, ours, new.pop(key))
+                whole = slice(index * self._whole, (index + 1) * self._whole)
+                values[whole] = b"".join(value.ljust(step, b"\0") for value in pairs)
+        found = Entries(self.key_block, values, self.shape)
+        return found._then(Entries.of(new.items(), self.shape))
+
+    def _among(self, keys: set[bytes]) -> set[bytes]:
+        """Those that are keys here. Of many integers most often none, which is seen at once."""
+        if code := {4: "I", 8: "Q"}.get(self.shape.key):
+            cast: Any = memoryview(self.key_block).cast("B").cast
+            words = cast(code)
+            if {int.from_bytes(key, "little") for key in keys}.isdisjoint(words):
+                return set()
+        return keys.intersection(chain.from_iterable(self._keys()))
+
+    def _keys(self) -> Iterator[tuple[bytes]]:
+        return struct.iter_unpack(f"{self.shape.key}s", self.key_block)
+
+    def _then(self, other: Entries) -> Entries:
+        keys = b"".join((self.key_block, other.key_block))
+        return Entries(keys, b"".join((self.value_block, other.value_block)), self.shape)
 
     def __len__(self) -> int:
         return len(self.value_block) // self._whole if self._whole else 0

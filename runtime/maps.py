@@ -56,13 +56,13 @@ class Map:
         found = self._own_entries()
         if self.near is None:
             return found
+        if not self.near.definition.key_at:
+            return found.with_longer(self.near.entries())
         from .aggregates import combiner
         from .slots import out_of_slots
 
-        near, definition = self.near.entries(), self.near.definition
-        if definition.key_at:
-            near = out_of_slots(near, definition, self._shape)
-        return found.with_longer(near, combiner(definition.value))
+        near = out_of_slots(self.near.entries(), self.near.definition, self._shape)
+        return found.merged(near, combiner(self.definition.value))
 
     def _own_entries(self) -> Entries:
         try:

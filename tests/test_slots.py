@@ -118,7 +118,7 @@ def test_a_key_in_both_is_shown_once() -> None:
     shape = Shape(2, 8, 8, 2)
     far = Entries(b"aabb", words(1, 2, 3, 4), shape)
     near = Entries(b"bbcc", words(0, 10, 5, 6), shape)
-    assert list(far.with_longer(near, combiner(Aggregate("count")))) == [
+    assert list(far.merged(near, combiner(Aggregate("count")))) == [
         (b"aa", [words(1), words(2)]),
         (b"bb", [words(3), words(14)]),
         (b"cc", [words(5), words(6)]),

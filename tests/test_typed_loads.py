@@ -85,6 +85,8 @@ def test_the_plan_says_how_and_why() -> None:
     )
     lines = [line.split(":")[-1] for line in text.splitlines()]
     assert "map @n: percpu array of 1 (its only key is constant)" in text
-    assert "map @: percpu hash, and one for keys of at most 64 bytes, what it holds is only" in text
-    assert any("probe_read_user_str, user memory may be missing" in line for line in lines)
-    assert any("two loads, comm is a member" in line for line in lines)
+    assert (
+        "map @: percpu hash, and one for keys of at most 64 bytes (it only adds up, by keys" in text
+    )
+    assert any("probe_read_user_str (user memory may be missing)" in line for line in lines)
+    assert any("two loads (comm is a member" in line for line in lines)
