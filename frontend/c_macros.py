@@ -24,6 +24,10 @@ def expand_c_macros(program: nodes.Program, names: CNames) -> nodes.Program:
 
     def replace(node: nodes.Node, inside: tuple[str, ...]) -> nodes.Node:
         """`inside`: the macros whose text this is in; C does not expand them again."""
+        if isinstance(node, nodes.Sizeof | nodes.Typeof | nodes.Typeinfo):
+            word = _bare(node.of)
+            known = word and names.macro(word.name) and not names.named(None, word.name)
+            return nodes.evolve(node, of=replace(word, inside)) if word and known else node
         if not isinstance(node, nodes.Identifier) or node.name in inside or _reserved(node.name):
             return node
         text = names.macro(node.name)
@@ -39,6 +43,13 @@ def expand_c_macros(program: nodes.Program, names: CNames) -> nodes.Program:
 
     items = tuple(_rebuild(item, outer, None) for item in program.items)
     return nodes.evolve(program, items=items)
+
+
+def _bare(node: nodes.Node) -> nodes.Identifier | None:
+    """A word that was read as the name of a type."""
+    if isinstance(node, nodes.TypeName) and not node.keyword and not node.suffixes:
+        return nodes.Identifier(span=node.span, name=node.name)
+    return None
 
 
 def _reserved(name: str) -> bool:

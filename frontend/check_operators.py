@@ -211,7 +211,7 @@ class Operators(Maps):
             self._refuse_unary(node.op, node.span, aggregate)
             return None
         constant = self.constants.get(node.operand)
-        if constant is not None and not isinstance(constant, bytes):
+        if isinstance(constant, int) and (node.op == "!" or not isinstance(constant, bool)):
             try:
                 value = fold_unary(node.op, constant)
             except FoldError as fault:

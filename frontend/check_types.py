@@ -36,6 +36,7 @@ from bpfscript.types import (
 from . import nodes
 from .check_access import Access
 from .join import base_name, unsigned_type
+from .lexer import BUILTINS as RESERVED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class Types(Access):
 
     def inspected(self, node: nodes.TypeName | nodes.Typeof | nodes.Expr) -> Type | None:
         """Type of what `sizeof` and kin ask about. A bare map that has keys stands for its key."""
+        if isinstance(node, nodes.TypeName) and not node.keyword and not node.suffixes:
+            constant = self.names.enum_constant(node.name)
+            if constant and not self._base_type(node):
+                return Int(64, False, enum=constant[1])
         if isinstance(node, nodes.TypeName | nodes.Typeof):
             return self.named_type(node)
         if isinstance(node, nodes.Identifier) and (bare := self._bare_type(node)) is not None:
@@ -123,6 +128,8 @@ class Types(Access):
         return self.aggregate_read(node) or type
 
     def _bare_type(self, node: nodes.Identifier) -> Type | None:
+        if node.name in RESERVED:  # `pid` is never the kernel's struct
+            return None
         return NAMED.get(node.name) or self.names.named(None, node.name)
 
     def sizeof(self, node: nodes.Sizeof) -> Type | None:
