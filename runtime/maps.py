@@ -19,7 +19,9 @@ from .sys import Cmd, Kernel, MapBatch, MapCreate, MapElement, MapFreeze, addres
 F_NO_PREALLOC = 1 << 0
 F_RDONLY_PROG = 1 << 7
 
-_PREALLOCATED = 32 << 20  # bytes: more is allocated entry by entry, which bursts of keys outrun
+# bytes of a map that are allocated at once, or this part of what is free: more is allocated entry
+# by entry, which bursts of new keys outrun
+_AT_ONCE, _AT_ONCE_PART = 32 << 20, 8
 _CHUNK = 1 << 20  # bytes of values asked for in one batch
 # bytes of the ring of events: at least, for probes that run seldom, and for others
 _RING_LEAST, _RING_SLOW, _RING_FAST = 1 << 18, 1 << 22, 1 << 25
@@ -203,7 +205,7 @@ class Map:
 def create_map(definition: MapDef, cpus: int, kernel: Kernel, rodata: bytes = b"") -> Map:
     """Make a map. cpus: number of possible ones. rodata: what `.rodata` holds."""
     flags, size = definition.flags, definition.value_size * (cpus if definition.per_cpu else 1)
-    if definition.kind in _HASHES and size * definition.max_entries > _PREALLOCATED:
+    if definition.kind in _HASHES and not _at_once(size * definition.max_entries):
         flags |= F_NO_PREALLOC
     if definition.name == Internal.RODATA:
         flags |= F_RDONLY_PROG
@@ -225,6 +227,15 @@ def create_map(definition: MapDef, cpus: int, kernel: Kernel, rodata: bytes = b"
     return made
 
 
+def _at_once(size: int) -> bool:
+    return size <= _AT_ONCE or size <= _free() // _AT_ONCE_PART
+
+
+def _free() -> int:
+    """Bytes of memory that nothing has."""
+    return os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
+
+
 def sized(definition: MapDef, manifest: Manifest) -> MapDef:
     """The same map, the ring of events as large as this machine and the script want it."""
     if definition.name != Internal.EVENTS:
@@ -232,9 +243,8 @@ def sized(definition: MapDef, manifest: Manifest) -> MapDef:
     wanted = manifest.settings.perf_rb_pages * mmap.PAGESIZE
     if not wanted:
         kinds = {place.kind for info in manifest.probes for place in info.attachments}
-        free = os.sysconf("SC_AVPHYS_PAGES") * mmap.PAGESIZE
         most = _RING_SLOW if kinds <= _SELDOM else _RING_FAST
-        wanted = max(min(free >> 8, most), _RING_LEAST)
+        wanted = max(min(_free() >> 8, most), _RING_LEAST)
     return replace(definition, max_entries=1 << (wanted - 1).bit_length())
 
 

@@ -143,6 +143,13 @@ def test_a_burst_of_new_keys_is_kept() -> None:
     assert (done.stdout.strip(), done.stderr) == ("(4000, 4000, 4000)", "")
 
 
+def test_a_large_map_takes_a_burst_of_new_keys() -> None:
+    """160 MB, of machines with eight times as much to spare."""
+    fill = "for ($i : 0..20000) { @a[$i] = hist($i); } print(len(@a)); clear(@a); exit();"
+    done = tool("-q", "-e", f"config = {{ max_map_keys = 150000 }} begin {{ {fill} }}")
+    assert (done.stdout.strip(), done.stderr) == ("20000", "")
+
+
 def test_a_ring_that_overflows_is_counted() -> None:
     script = 'begin { for ($i : 0..50000) { printf("%1000d\\n", $i); } }'
     done = tool("-e", script, BPFTRACE_PERF_RB_PAGES="2")
