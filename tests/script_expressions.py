@@ -22,8 +22,9 @@ class Kind:
 
 
 INT, BOOL, STRING = Kind("int"), Kind("bool"), Kind("string")
+NAMES = ("strerror", "signal_name", "syscall_name")
 ODD = tuple(map(Kind, ("buffer", "inet", "mac", "ksym", "usym", "kstack", "ustack", "username",
-                       "time", "array", "cgroup")))  # fmt: skip
+                       "time", "array", "cgroup", *NAMES)))  # fmt: skip
 AGGREGATES = ("count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries")
 READABLE = AGGREGATES[:5]
 
@@ -42,6 +43,14 @@ TASK = ("curtask.pid", "curtask.tgid", "curtask.flags", "curtask.prio", "curtask
         "curtask.se.vruntime", "curtask.se.on_rq", "curtask.nsproxy.net_ns.ns.inum",
         "curtask.files.fdt.max_fds", "curtask.in_execve", "curtask.signal.nr_threads",
         "curtask.cpus_mask.bits[0]", "curtask.mm.saved_auxv[3]")  # fmt: skip
+
+CONSTANTS = ("sizeof(uint64)", "sizeof(struct task_struct)", "offsetof(struct task_struct, comm)",
+             "comptime (1 + 2)", 'getopt("a", 5)', "default_str_length()", "strcap(comm)")  # fmt: skip
+CLOCKS = ("nsecs(boot)", "nsecs(monotonic)", "nsecs(sw_tai)", "ppid()", "leader_tid()")
+MACROS = """\
+macro both(a, b) { (a + (b & 0xff)) }
+macro longer(a, b) { strlen(a) > strlen(b) ? a : b }
+macro next($x) { $x++; $x }"""
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,8 @@ class Expressions:
     scopes: list[dict[str, Kind]] = field(default_factory=lambda: [{}])
     longest: int = 1024  # of strings
     inside_for: int = 0
+    functions: tuple[str, ...] = ()  # `fn`s of the script: two integers to an int64
+    macros: bool = False  # whether the script has MACROS
 
     def chance(self, percent: int) -> bool:
         return self.r.randrange(100) < percent
@@ -191,17 +202,17 @@ class Expressions:
         return self.r.choice(makers)()
 
     def atom(self) -> str:
-        names: list[str] = list(NUMBERS) + list(self.place.numbers)
-        names += self.place.context if not self.inside_for else ()
+        names: list[str] = list(NUMBERS)
+        names += (*self.place.numbers, *self.place.context) if not self.inside_for else ()
         names += self.variables(INT) * 2
         if self.chance(15):
             names = list(TASK)
         if self.chance(4):
-            names = ["$1", "$3", "$#", "sizeof(uint64)"]
+            names = ["$1", "$3", "$#", *CONSTANTS, *CLOCKS]
         return self.r.choice(names)
 
     def _number_of_other(self, depth: int) -> str:
-        match self.r.randrange(9):
+        match self.r.randrange(14):
             case 0:
                 return f"strncmp({self.string(depth)}, {self.string(depth)}, {self.r.choice((0, 1, 4, 16, 64, 200))})"
             case 1:
@@ -221,6 +232,20 @@ class Expressions:
                 return f"{self.r.choice(strings)}[{self.r.choice(('0', 'pid', '(uint64)nsecs'))}]"
             case 7 | 8:
                 return f"*(uint{self.r.choice((8, 16, 32, 64))} *)({self.number(depth - 1)})"
+            case 9:
+                return f"memcmp({self.string(0)}, {self.string(0)}, {self.r.choice((0, 1, 5, 16))})"
+            case 10:
+                return f"({{ let $e = {self.number(depth - 1)}; ($e + {self.atom()}) }})"
+            case 11:
+                one, other = self.number(depth - 1), self.number(depth - 1)
+                return f"(if ({self.condition(depth - 1)}) {{ {one} }} else {{ {other} }})"
+            case 12 if self.functions:
+                one, other = self.number(depth - 1), self.number(depth - 1)
+                return f"{self.r.choice(self.functions)}((int64){one}, (uint64){other})"
+            case 13 if self.macros:
+                if (names := self.variables(INT)) and self.chance(30):
+                    return f"next({self.r.choice(names)})"
+                return f"both({self.number(depth - 1)}, {self.atom()})"
         return "0"
 
     # Truth
@@ -260,11 +285,12 @@ class Expressions:
     def string(self, depth: int) -> str:
         words = [word for word in WORDS if len(word) < self.longest]
         atoms = [f'"{self.r.choice(words)}"', "comm", "curtask.comm"]
+        atoms += [self.r.choice(("pcomm()", "leader_comm()"))] if self.chance(5) else []
         atoms += self.place.strings if not self.inside_for else ()
         atoms += self.variables(STRING) * 2
         if depth <= 0:
             return self.r.choice(atoms)
-        match self.r.randrange(9):
+        match self.r.randrange(11):
             case 0 | 1 | 2 | 3:
                 return self.r.choice(atoms)
             case 4:
@@ -275,6 +301,10 @@ class Expressions:
                 return f"str({self.number(depth - 1)}, {self.atom()})"
             case 7:
                 return "str($1)"
+            case 8 if self.longest == 1024:  # what str_concat gives
+                return f"str_concat({self.string(depth - 1)}, {self.string(depth - 1)})"
+            case 9 if self.macros:
+                return f"longer({self.r.choice(atoms)}, {self.r.choice(atoms)})"
         return (
             f"({self.condition(depth - 1)} ? {self.string(depth - 1)} : {self.string(depth - 1)})"
         )
@@ -289,6 +319,8 @@ class Expressions:
                 return self.r.choice((f"ntop({number})", f"ntop(2, {number})", 'ntop(pton("::1"))'))
             case "mac":
                 return f"macaddr({number})"
+            case "strerror" | "signal_name" | "syscall_name":
+                return f"{name}((int64){number})"
             case "ksym" | "usym":
                 return f"{name}({number})"
             case "kstack" | "ustack":

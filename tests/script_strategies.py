@@ -16,6 +16,7 @@ from script_expressions import (
     ARITHMETIC,
     BOOL,
     INT,
+    MACROS,
     ODD,
     PLACES,
     READABLE,
@@ -26,6 +27,7 @@ from script_expressions import (
     Place,
 )
 
+DECLARED = ("hash", "lruhash")
 POSITIONAL = ("1234", "some text", "0x10")
 """What `$1` and its like are in these scripts."""
 
@@ -65,11 +67,36 @@ def script(r: Random) -> str:
     places = [r.choice(PLACES) for _ in range(r.choice((1, 1, 1, 2, 2, 3, 4)))]
     longest = r.choice((8, 32, 64, 200, 512, 1024))
     lines = [f"config = {{ max_strlen = {longest} }}"]
+    lines += [f"let {m.name} = {r.choice(DECLARED)}(100);" for m in maps if _declarable(r, m)]
+    macros, functions = r.randrange(3) == 0, ("f0", "f1")[: r.choice((0, 0, 0, 1, 2))]
+    lines += MACROS.splitlines() if macros else []
+    for name in functions:
+        lines += _function(r, name, longest)
     writers = [r.randrange(len(places)) for _ in maps]
     for number, place in enumerate(places):
         written = [m for m, n in zip(maps, writers, strict=True) if n == number]
-        lines += _Statements(r, place, maps, longest, r.choice((2, 4, 8))).probe(written)
+        made = _Statements(r, place, maps, longest, r.choice((2, 4, 8)))
+        made.functions, made.macros = functions, macros
+        lines += made.probe(written)
     return "\n".join(lines) + "\n"
+
+
+def _declarable(r: Random, made: MapKind) -> bool:
+    return made.key is not None and made.value is not None and r.randrange(8) == 0
+
+
+def _function(r: Random, name: str, longest: int) -> list[str]:
+    """Of two integers; with a loop, and ways out of it."""
+    make = Expressions(r, PLACES[0], [], [{"$a": INT, "$b": INT}], longest)
+    return [
+        f"fn {name}($a : int64, $b : uint64) : int64 {{",
+        f"  for ($i : 0..{r.choice(('3', '1000', '$b'))}) {{",
+        f"    if ({make.truth(2)}) {{ return (int64){make.number(2)}; }}",
+        f"    if ($i > {make.number(1)}) {{ break; }}",
+        "  }",
+        f"  return (int64){make.number(3)};",
+        "}",
+    ]
 
 
 def _map(r: Random, number: int) -> MapKind:
@@ -144,7 +171,7 @@ class _Statements(Expressions):
     def _statement(self, depth: int) -> None:
         makers = [self._let, self._let, self._assign, self._update, self._print, self._printf]
         makers += [lambda: self._write(self.r.choice(self.maps))] * 3
-        makers += [self._step, self._whole_map]
+        makers += [self._step, self._whole_map, self._find]
         if depth > 0:
             makers += [
                 lambda: self._if(depth),
@@ -210,6 +237,20 @@ class _Statements(Expressions):
             f'{self.r.choice(("printf", "printf", "warnf", "errorf"))}("{" ".join(formats)}\\n"{"".join(values)});'
         )
 
+    def _find(self) -> None:
+        """If an element is there, it is copied to a variable."""
+        found = [(m, names) for m in self.maps
+                 if m.key and m.value and (names := self.variables(m.value))]  # fmt: skip
+        if not found:
+            self.line(self.r.choice(('time("%H");', 'debugf("%s", comm);', 'cat("/%d", pid);')))
+            return
+        made, names = self.r.choice(found)
+        assert made.key
+        with self._block(
+            f"if (find({made.name}, {self.of(made.key, 2)}, {self.r.choice(names)})) {{"
+        ):
+            self.line(f"{made.name.replace('@', '@n')} = count();")
+
     def _whole_map(self) -> None:
         made = self.r.choice(self.maps)
         if made.key is None:
@@ -252,9 +293,11 @@ class _Statements(Expressions):
                                  f"({self.number(1)})", "pid")) for _ in range(2)]  # fmt: skip
         name = f"$i{self.names}"
         self.names += 1
+        self.inside_for += 1
         with self._loop(f"for ({name} : {bounds[0]}..{bounds[1]}) {{"):
             self.scopes[-1][name] = INT
             self._body(3, depth - 1)
+        self.inside_for -= 1
 
     def _while(self, depth: int) -> None:
         counted = self.variables(INT)
