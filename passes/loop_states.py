@@ -12,6 +12,9 @@ round is nothing new. That is done to
   2. integers that a round reads from stack memory which it or another one wrote
   3. integers needed within or after a loop that differ by the way there, `c ? 1 : 0`: within loops
      states must agree in all of them, so each would double the walk of the loops it lives in
+  4. integers that are compared and needed where ways meet (see `loop_joins`)
+
+Memory that rounds write is none that the verifier follows (see `stack_slots`).
 
 Cost: blocks times loops, and that of liveness.
 """

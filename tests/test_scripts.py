@@ -11,6 +11,7 @@ from script_strategies import script
 from script_support import compiled, load
 from tracing import trace
 
+from bpfscript.diagnostics import ScriptError
 from bpfscript.runtime.errors import TooComplex
 
 # Loops hide bounds from the verifier: of the index of a name, of the length of a string.
@@ -106,6 +107,16 @@ def test_what_the_verifier_cannot_follow_is_no_bug() -> None:
 
 
 @pytest.mark.requires("root", "btf")
+def test_a_program_has_64_maps() -> None:
+    for others, expected in ((0, "loaded"), (1, "refused")):
+        maps = "\n".join(f"@m{i} = pid;" for i in range(64 + others))
+        assert loading(f"begin {{ {maps} }}") == expected
+    with pytest.raises(ScriptError, match="uses 65 maps") as caught:
+        compiled(f"begin {{ {maps} }}")
+    assert caught.value.diagnostics[0].span.place.startswith("t.bt:65:1-")
+
+
+@pytest.mark.requires("root", "btf")
 def test_the_context_is_not_there_in_loops() -> None:
     script = "tracepoint:sched:sched_switch { @a[1] = 1; for ($i : %s) { print(args.prev_pid); } }"
     for over in ("@a", "0..3"):
@@ -133,7 +144,7 @@ def test_stacks_in_loops_over_maps(backend: str) -> None:
 
 
 @pytest.mark.requires("root", "btf")
-@pytest.mark.parametrize("seed", [0, 2, 12])  # one in a hundred is too much for the verifier
+@pytest.mark.parametrize("seed", range(6))
 def test_generated_scripts_load(seed: int) -> None:
     r = Random(seed)
     for _ in range(50):
