@@ -347,6 +347,9 @@ def _choose(
 
     Values in memory go to one place: the kernel's verifier follows pointers to two of them apart.
     """
+    decided = body.checked.constants.get(test)
+    if isinstance(test, nodes.Comptime) and decided is not None:  # the other arm has no types
+        return _arm(body, (then or test) if decided else otherwise, type)
     b = body.b
     scalar = type.size > 0 and is_scalar(type)
     place = None if scalar or not type.size else body.emit("slot", size=type.size)

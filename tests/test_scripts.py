@@ -74,7 +74,9 @@ begin {{
 }}
 """
 HUGE_SHIFT = 'begin { print(str("abcdef")[(rand << 9223372036854775807) % 4]); }'
+DECIDED = "begin { print(comptime (1 + 2) ? comm : str($1)); print(comptime (1 - 1) ? $1 : comm); }"
 LOADING = {
+    "decided": DECIDED,
     "shift": HUGE_SHIFT,
     "index": HIDDEN_INDEX,
     "length": HIDDEN_LENGTH,
@@ -144,7 +146,7 @@ def test_stacks_in_loops_over_maps(backend: str) -> None:
 
 
 @pytest.mark.requires("root", "btf")
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(6))
 def test_generated_scripts_load(seed: int) -> None:
     r = Random(seed)
     for _ in range(50):
