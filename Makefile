@@ -10,7 +10,7 @@ GUEST  := lab/run
 GUEST_TESTS := env HYPOTHESIS_STORAGE_DIRECTORY=/tmp/hypothesis PYTHONUNBUFFERED=1 \
   $(CURDIR)/$(BIN)/pytest -p no:cacheprovider -q tests/lab
 
-.PHONY: trace test check bench conformance vintage docs lab clean
+.PHONY: trace test check bench conformance vintage docs attaching lab clean
 
 trace: $(STAMP) tracefs  ## count system calls for three seconds with the lab's first script
 	$(BIN)/bpfscript -e 'tracepoint:syscalls:sys_enter_* { @calls[probe] = count(); } interval:s:3 { exit(); }'
@@ -42,6 +42,11 @@ bench: $(DEV) conformance/.upstream/bpftrace conformance/.upstream-0.17/bpftrace
 	$(BIN)/python -m conformance.executed --rows 5
 	$(BIN)/python -m conformance.stream_bench
 	$(BIN)/python -m conformance.event_cost
+
+attaching: $(DEV) conformance/.upstream/bpftrace lab/.cache/6.12/vmlinux tracefs  ## docs/attaching.md; wants a quiet machine
+	$(BIN)/python -m compileall -q bpfscript frontend ir passes backends runtime
+	$(BIN)/python -m conformance.attach_bench
+	$(GUEST) -k 6.12 -t 3600 -- $(CURDIR)/$(BIN)/python -m conformance.attach_bench --kinds kprobe,kretprobe,fentry,fexit
 
 lab: $(KERNELS:%=lab-%)  ## the kernel tests in guests with other kernels, one boot each
 
