@@ -1,8 +1,8 @@
 """`dataclass`, `field` and `replace` as in `dataclasses`, for classes that cost a start nothing.
 
 The library generates and compiles five functions for each class, whether it is used or not. Here
-only `__init__` is generated, when the first instance is made; the rest is shared. `fields()` and
-its kin of the library work on these classes too.
+only `__init__` is generated, once a class has had many instances; the rest is shared. `fields()`
+and its kin of the library work on these classes too.
 """
 
 from __future__ import annotations

@@ -10,8 +10,9 @@ import re
 from collections.abc import Sequence
 
 from . import literals
+from .patterns import Pattern
 
-_PARAMETER = re.compile(r'(?P<quoted>"(?:\\.|[^"\\])*"?)|\$(?P<following>[0-9]+|[^0-9]|$)')
+_PARAMETER = Pattern(r'(?P<quoted>"(?:\\.|[^"\\])*"?)|\$(?P<following>[0-9]+|[^0-9]|$)')
 
 
 class MalformedError(Exception):
@@ -62,7 +63,7 @@ def _substitute(text: str, positional: Sequence[str]) -> str:
             raise MalformedError(f"positional parameter is not valid: {error}") from error
         return positional[number - 1] if number <= len(positional) else ""
 
-    return _PARAMETER.sub(value, text)
+    return _PARAMETER.compiled.sub(value, text)
 
 
 def integer(text: str) -> int:

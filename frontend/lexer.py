@@ -8,10 +8,10 @@ gets there, and a malformed literal is a token with a fault, reported if a liter
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Iterator
 
 from bpfscript.frontend.literals import LiteralFault, integer, string
+from bpfscript.frontend.patterns import Pattern
 from bpfscript.plain import dataclass, replace
 
 BUILTINS = frozenset(
@@ -31,22 +31,6 @@ TYPE = (
     rf"(?:{GAP}(?:\*|\[{GAP}[0-9_]*+{GAP}\]))*+{GAP}"
 )
 QUOTED = r'"(?:[^"\\]|\\(?s:.))*+(?:"|\Z)'
-
-
-class Pattern:
-    """A pattern that is compiled when it is first matched: a short script needs few of them."""
-
-    def __init__(self, text: str, flags: re.RegexFlag = re.ASCII) -> None:
-        self._text, self._flags = text, flags
-
-    @cached_property
-    def compiled(self) -> re.Pattern[str]:
-        return re.compile(self._text, self._flags)
-
-    @cached_property
-    def match(self) -> Callable[[str, int], re.Match[str] | None]:
-        return self.compiled.match
-
 
 TOKEN = Pattern(
     rf"""(?P<word>{WORD})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from bpfscript.frontend.patterns import Pattern
+
 UINT64_MAX = 2**64 - 1
 
 DURATIONS = {  # nanoseconds
@@ -24,8 +26,8 @@ C_LIMITS = {
 }
 ESCAPES = {"n": 10, "t": 9, "r": 13, '"': 34, "\\": 92}
 
-NUMBER = re.compile(r"([0-9]+)(?:[eE]([0-9]*))?([A-Za-z]*)")
-ESCAPE = re.compile(r"\\(?:[0-7]{1,3}|[xX][0-9a-fA-F]{0,2}|(?s:.)|\Z)")
+NUMBER = Pattern(r"([0-9]+)(?:[eE]([0-9]*))?([A-Za-z]*)")
+ESCAPE = Pattern(r"\\(?:[0-7]{1,3}|[xX][0-9a-fA-F]{0,2}|(?s:.)|\Z)")
 
 
 class LiteralFault(Exception):
@@ -60,7 +62,7 @@ def integer(text: str) -> int:
             raise fault(f"overflow error, maximum value is {UINT64_MAX}", digits[2:])
         return value
 
-    match = NUMBER.fullmatch(digits)
+    match = NUMBER.compiled.fullmatch(digits)
     if not match:
         raise fault("invalid integer" if not digits[:1].isdecimal() else "invalid trailing bytes")
     number, exponent, suffix = match.groups()

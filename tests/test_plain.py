@@ -94,3 +94,17 @@ def test_the_library_knows_them() -> None:
     assert [f.name for f in dataclasses.fields(Derived)] == ["a", "b", "seen", "c"]
     assert dataclasses.fields(Mutable)[0].default_factory is list
     assert dataclasses.replace(made, a=2) == Derived(2)
+
+
+def test_the_first_instances_are_as_those_with_code_of_their_own() -> None:
+    @plain.dataclass(slots=True)
+    class Counted:
+        a: int
+        b: list[int] = plain.field(default_factory=list)
+        c: str = "c"
+
+    made = [(Counted(n, c="d"), Counted(a=n, b=[n]), Counted(n)) for n in range(100)]
+    for n, instances in enumerate(made):
+        assert [(i.a, i.b, i.c) for i in instances] == [(n, [], "d"), (n, [n], "c"), (n, [], "c")]
+    names = Counted.__init__.__code__.co_varnames
+    assert names == ("self", "a", "b", "c")  # by now
