@@ -37,11 +37,13 @@ from . import nodes
 from .check_access import Access
 from .join import base_name, unsigned_type
 from .lexer import BUILTINS as RESERVED
+from .typed import Constant
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.words import AggregateName, Space
 
+TYPEINFO = ("btf_id", "base_type", "full_type")
 AGGREGATE_NAMES: tuple[AggregateName, ...] = ("count", "sum", "min", "max", "avg", "stats")
 NAMED: dict[str, Type] = {
     "bool": BOOL, "void": VOID, "string": String(0), "buffer": Buffer(0), "inet": Inet(),
@@ -167,8 +169,9 @@ class Types(Access):
         type = self.inspected(node.of)
         if type is None:
             return None
-        texts = (String(len(base_name(type)) + 1), String(len(str(type)) + 1))
-        return Record(("btf_id", "base_type", "full_type"), (UINT64, *texts))
+        texts = [f"{text}\0".encode() for text in (base_name(type), str(type))]
+        record = Record(TYPEINFO, (UINT64, *(String(len(text)) for text in texts)))
+        return self.literal(node, bytes(8) + b"".join(texts), record)
 
     def typeinfo_field(self, operand: nodes.Typeinfo, node: nodes.FieldAccess) -> Type | None:
         if self.expression(operand) is None:
@@ -176,11 +179,12 @@ class Types(Access):
         type = self.inspected(operand.of)
         if type is None:
             return None
-        texts = {"base_type": base_name(type), "full_type": str(type)}
-        if node.name not in texts:
+        texts = (base_name(type).encode(), str(type).encode())
+        values: dict[str, Constant] = dict(zip(TYPEINFO, (0, *texts), strict=True))
+        if node.name not in values:
             self.error(node.span, f"Record does not contain a field named '{node.name}'")
             return None
-        return self.literal(node, texts[node.name].encode())
+        return self.literal(node, values[node.name])
 
     # Casts
 

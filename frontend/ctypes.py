@@ -248,7 +248,7 @@ class CTypes:
         element, count = record.of.array(record)
         member = record.of.type(element)
         of = self.of(member, depth + 1)
-        text = of == INT8 or (member.kind == "int" and member.name == "char")
+        text = isinstance(of, Int) and of.size == 1  # whatever its sign
         return String(count) if text and count else Array(of, count)
 
     def _struct(self, record: BtfType) -> Struct:

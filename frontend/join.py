@@ -11,6 +11,7 @@ from bpfscript.types import (
     Record,
     Stack,
     String,
+    Struct,
     Timestamp,
     Tuple,
     Type,
@@ -107,6 +108,8 @@ def base_name(t: Type) -> str:
             return "tuple"
         case Record():
             return "record"
+        case Struct():
+            return "c_type"
         case Stack():
             return f"{t.kind[0]}stack"
     return str(t)
