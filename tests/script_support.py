@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from tempfile import TemporaryDirectory
 
 from script_strategies import POSITIONAL
 
@@ -11,7 +12,9 @@ from bpfscript.diagnostics import Source
 from bpfscript.driver import compile
 from bpfscript.frontend.typed import Options
 from bpfscript.manifest import Artifact, Event, MapDef
+from bpfscript.runtime.cache import Cache
 from bpfscript.runtime.entries import Entry
+from bpfscript.runtime.features import Features
 from bpfscript.runtime.live_target import LiveTarget
 from bpfscript.runtime.ringbuf import Run
 from bpfscript.runtime.session import Session
@@ -50,7 +53,14 @@ def compiled(
     ).artifact
 
 
+@cache
+def kept() -> TemporaryDirectory[str]:
+    """Where the index over the kernel's BTF is, once one script has needed it."""
+    return TemporaryDirectory()
+
+
 def load(artifact: Artifact) -> None:
     """Into the kernel and out. Raises VerifierRefused."""
-    with Session(artifact, NoPrinter(), signals=False) as session:
+    features = Features(cache=Cache(kept().name))
+    with Session(artifact, NoPrinter(), signals=False, features=features) as session:
         session.load()
