@@ -54,18 +54,20 @@ def _bound(
     index = instr.args[operand]
     if ranges.upper(index, block) <= room:
         return
-    at = block.instrs.index(instr)
+    new = []
     if any(block in loop.body for loop in ranges.loops):  # what it is afterwards must not differ
         seen, index = index, Value(I64)
-        block.instrs.insert(at, Instr("opaque", [seen], result=index))
-        at += 1
+        new.append(Instr("opaque", [seen], result=index))
     limit, zero, below, clamped = Value(I64), Value(I64), Value(I1), Value(I64)
-    block.instrs[at:at] = [
+    new += [
         Instr("const", attrs={"value": room + 1}, result=limit),
         Instr("const", attrs={"value": 0}, result=zero),
         Instr("ult", [index, limit], result=below),
         Instr("select", [below, index, zero], result=clamped),
     ]
+    at = block.instrs.index(instr)
+    block.instrs[at:at] = new
+    ranges.added(block, new)
     instr.args[operand] = clamped
 
 

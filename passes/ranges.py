@@ -17,7 +17,7 @@ _DEPTH = 12  # steps through definitions
 
 
 class Ranges:
-    """A snapshot: who changes the function makes a new one."""
+    """A snapshot: who changes the function makes a new one, or says what is `added`."""
 
     def __init__(self, function: Function) -> None:
         self.graph, self.made = Graph(function), definitions(function)
@@ -30,6 +30,12 @@ class Ranges:
             self.home.update({i.result: block for i in block.instrs if i.result})
             for edge in block.terminator.targets:
                 self.incoming.setdefault(edge.block, []).append((block, edge))
+
+    def added(self, block: Block, instrs: list[Instr]) -> None:
+        """A block has new instructions."""
+        new = {i.result: i for i in instrs if i.result}
+        self.made.update(new)
+        self.home.update(dict.fromkeys(new, block))
 
     def upper(self, value: Value, block: Block, depth: int = _DEPTH) -> int:
         """The largest unsigned value that a value can have in a block."""

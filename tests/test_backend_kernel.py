@@ -281,23 +281,25 @@ start:
 
 
 @pytest.mark.parametrize("name", BACKENDS)
-def test_an_index_behind_an_index(name: str) -> None:
-    """The second gets a bound, too, although its pointer does not lead to an object's start."""
-    body = """\
+@pytest.mark.parametrize("first", ["%4", "%2"])
+def test_an_index_behind_an_index(name: str, first: str) -> None:
+    """The second gets a bound, too, although its pointer does not lead to an object's start;
+    also behind one that has just been given a bound."""
+    body = f"""\
 start:
-  %1 = slot {size=24} : ptr<stack>
-  fill %1 {off=0, size=24}
-  %2 = load %0 {off=0} : i64
-  %3 = const {value=7} : i64
+  %1 = slot {{size=24}} : ptr<stack>
+  fill %1 {{off=0, size=24}}
+  %2 = load %0 {{off=0}} : i64
+  %3 = const {{value=7}} : i64
   %4 = and %2, %3 : i64
-  %5 = ptr_add %1, %4 : ptr<stack>
-  %6 = const {value=65} : i8
-  store %5, %6 {off=9}
-  %7 = load %0 {off=8} : i64
+  %5 = ptr_add %1, {first} : ptr<stack>
+  %6 = const {{value=65}} : i8
+  store %5, %6 {{off=9}}
+  %7 = load %0 {{off=8}} : i64
   %8 = ptr_add %5, %7 : ptr<stack>
-  %9 = load %8 {off=0} : i8
-  %10 = map_value {map=".out"} : ptr<map>
-  store %10, %9 {off=0}
+  %9 = load %8 {{off=0}} : i8
+  %10 = map_value {{map=".out"}} : ptr<map>
+  store %10, %9 {{off=0}}
   return %3
 """
     for index, wanted in ((9, 65), (8, 0), (1 << 40, 0), (-9, 0)):
