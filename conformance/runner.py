@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -85,6 +86,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
+    # A shell starts what runs in the background with interrupts ignored, as children would be then.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options = arguments()
     if not UPSTREAM.exists():
         print("upstream is not unpacked: make conformance/.upstream/bpftrace", file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for filetests_stages, ir_strategies
 sys.path.insert(1, str(Path(__file__).parent.parent))  # for conformance, whose scripts are broken
+
+# Shells start what runs in the background with interrupts ignored; children would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SEPARATOR = "----\n"
 _ERROR = re.compile(r"[ \t]*# error: (.*)$", re.MULTILINE)

@@ -57,16 +57,24 @@ def test_a_program_reaches_what_it_calls() -> None:
     assert compile_text(program(body, more=more)).programs[0].functions == ("f", "g", "h")
 
 
+LOOP = (
+    "start:\n  jump loop\nloop:\n  %1 = may_continue : i1\n  branch %1, loop, done\n"
+    "done:\n  %2 = const {value=0} : i64\n  return %2\n"
+)
+
+
 def test_may_continue_becomes_three_instructions() -> None:
-    body = (
-        "start:\n  jump loop\nloop:\n  %1 = may_continue : i1\n  branch %1, loop, done\n"
-        "done:\n  %2 = const {value=0} : i64\n  return %2\n"
-    )
-    function = compile_text(program(body)).functions["f"]
+    function = compile_text(program(LOOP), "llvm").functions["f"]
     codes = [i.code for i in isa.decode(function.code)]
     at = codes.index(isa.MAY_GOTO)
     assert codes[at - 1] == codes[at + 1] == isa.MOV64_IMM
     assert isa.CALL not in codes
+
+
+def test_may_continue_is_a_branch() -> None:
+    function = compile_text(program(LOOP), "native").functions["f"]
+    codes = [i.code for i in isa.decode(function.code)]
+    assert codes == [isa.MAY_GOTO, isa.JA, isa.MOV64_IMM, isa.EXIT]
 
 
 def test_both_ways_of_a_branch_may_lead_to_one_block() -> None:

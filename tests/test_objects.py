@@ -66,12 +66,13 @@ def test_inspect_shows_what_there_is(data: bytes, tmp_path: Path) -> None:
 
 
 def test_another_format_is_refused(data: bytes) -> None:
-    other = data.replace(b"bpfscript 2 0.1.0\n", b"bpfscript 3 9.9.9\n")
-    assert other != data
-    with pytest.raises(ObjectError, match="format 3") as refused:
+    ours = b"bpfscript %d 0.1.0\n" % elf.FORMAT
+    assert ours in data
+    other = data.replace(ours, b"bpfscript 9 9.9.9\n")
+    with pytest.raises(ObjectError, match="format 9") as refused:
         elf.read(other)
     assert "9.9.9" in str(refused.value.hint)
-    same = data.replace(b"bpfscript 2 0.1.0\n", b"bpfscript 2 0.9.9\n")
+    same = data.replace(ours, ours.replace(b"0.1.0", b"0.9.9"))
     assert elf.read(same) == elf.read(data)
 
 

@@ -146,14 +146,14 @@ class Recording(Kernel):
 
 def test_structs_of_a_load() -> None:
     kernel = Recording()
-    big = MapDef("@big", MapType.PERCPU_HASH, UINT64, None, 8, 8192, 4096)
+    big = MapDef("@big", MapType.PERCPU_HASH, UINT64, None, 8, 8192, 1 << 30)
     made = artifact((BEGIN, Assembler().address(R1, "@big")), maps=[big])
     with Session(made, Notes(), kernel=kernel, signals=False) as session:
         session.load()
         number = session.maps["@big"].fd.fileno()
     first, second = kernel.asked
     assert isinstance(first, MapCreate) and isinstance(second, ProgLoad)
-    assert (first.map_name, first.map_flags, first.max_entries) == (b"_big", 1, 4096)
+    assert (first.map_name, first.map_flags, first.max_entries) == (b"_big", 1, 1 << 30)
     assert (second.prog_name, second.insn_cnt, second.log_level) == (b"p0", 4, 0)
     opcode, registers, imm = struct.unpack("<BBxxi", kernel.code[:8])
     assert (opcode, registers, imm) == (0x18, 0x11, number)
