@@ -55,7 +55,7 @@ $(KERNELS:%=lab-%): lab-%: $(DEV) conformance/.upstream/bpftrace lab/.cache/%/vm
 	$(BIN)/python -m compileall -q bpfscript frontend ir passes backends runtime  # the guest has no place to keep it
 	mkdir -p lab/.cache/host && cp /sys/kernel/btf/vmlinux lab/.cache/host/btf  # for objects of this machine
 	$(BIN)/python lab/corpus.py $*
-	$(GUEST) -k $* -- $(GUEST_TESTS)
+	$(GUEST) -t 3000 -k $* -- $(GUEST_TESTS)
 
 .PHONY: survey
 survey: $(DEV) $(KERNELS:%=lab/.cache/%/vmlinux)  ## docs/kernels.md: which probes and objects run where
