@@ -27,6 +27,7 @@ from bpfscript.passes.pipeline import SAFE
 from bpfscript.target import Target
 
 _OPTIONS = (
+    "-disable-block-placement",  # loops entered in the middle: 6.1 wants a jump back to a head
     "-disable-lsr",
     "-disable-machine-licm",
     "-disable-postra-machine-licm",

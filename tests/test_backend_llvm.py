@@ -8,6 +8,8 @@ from bpfscript.backends.llvm_instructions import EFFECTS, PURE
 from bpfscript.backends.llvm_text import PLACELESS, to_text
 from bpfscript.backends.memory import alignments, chunks
 from bpfscript.diagnostics import CompilerBug, Source
+from bpfscript.driver import compile
+from bpfscript.frontend.typed import Options
 from bpfscript.ir.ops import OPS
 from bpfscript.ir.reader import read_module
 from bpfscript.manifest import Internal
@@ -69,6 +71,15 @@ def test_may_continue_becomes_three_instructions() -> None:
     at = codes.index(isa.MAY_GOTO)
     assert codes[at - 1] == codes[at + 1] == isa.MOV64_IMM
     assert isa.CALL not in codes
+
+
+def test_loops_go_back_by_a_jump() -> None:
+    """Linux 6.1 refuses a loop that is entered in the middle and falls through to its head."""
+    text = "begin { $sum = (int64)0; for ($i : 0..10) { $sum += $i; } print($sum); }"
+    older = Options(portable=True, oldest=True)
+    compiled = compile(Source("t.bt", text), RecordedTarget(), older, backend="llvm")
+    code = isa.decode(compiled.artifact.functions["begin_1"].code)
+    assert any(i.code == isa.JA and i.off < 0 for i in code)
 
 
 def test_may_continue_is_a_branch() -> None:
