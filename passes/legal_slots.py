@@ -117,6 +117,22 @@ def _parts(code: Code, key: Value, size: int) -> Iterator[tuple[int, Value]]:
 # Threads
 
 
+def _asked(
+    code: Code, slots: MapDef, tid: Value, owned: Block, unspilled: Block, map: Block, none: Block
+) -> tuple[Value, Value]:
+    """The slot and the word of a thread, and on to `owned` if it has the slot, to the map if that
+    may have the entry; else to `unspilled`, or to `none` where there is no slot."""
+    thread, other = _blocks(code, "thread other")
+    word = code.resize(tid, 64)
+    slot = _slot(code, slots, [word], none)
+    code.branch(code.op("eq", word, 0), map, thread)
+    code.at(thread)
+    code.branch(code.value("eq", code.load(slot, I64, OWNER), word), owned, other)
+    code.at(other)
+    code.branch(code.op("eq", code.load(slot, I64, SPILLED), 0), unspilled, map)
+    return slot, word
+
+
 def find(
     code: Code,
     slots: MapDef,
@@ -126,14 +142,8 @@ def find(
     absent: Callable[[], Value],
 ) -> Value:
     """`near` its slot and its word; `far` where the map may have the entry; or `absent`."""
-    thread, other, owned, map, none = _blocks(code, "thread other owned map none")
-    word = code.resize(tid, 64)
-    slot = _slot(code, slots, [word], none)
-    code.branch(code.op("eq", word, 0), map, thread)
-    code.at(thread)
-    code.branch(code.value("eq", code.load(slot, I64, OWNER), word), owned, other)
-    code.at(other)
-    code.branch(code.op("eq", code.load(slot, I64, SPILLED), 0), none, map)
+    owned, map, none = _blocks(code, "owned map none")
+    slot, word = _asked(code, slots, tid, owned, none, map, none)
     ends = []
     there: Callable[[], Value] = lambda: near(slot, word)  # noqa: E731
     for block, value in ((owned, there), (map, far), (none, absent)):
@@ -158,15 +168,8 @@ def write(
     code: Code, slots: MapDef, tid: Value, value: Value, elsewhere: Callable[[], None]
 ) -> None:
     """Into the thread's slot, or, where another thread has it, `elsewhere`."""
-    names = "thread other claim owned map done"
-    thread, other, claim, owned, map, done = _blocks(code, names)
-    word = code.resize(tid, 64)
-    slot = _slot(code, slots, [word], done)
-    code.branch(code.op("eq", word, 0), map, thread)
-    code.at(thread)
-    code.branch(code.value("eq", code.load(slot, I64, OWNER), word), owned, other)
-    code.at(other)
-    code.branch(code.op("eq", code.load(slot, I64, SPILLED), 0), claim, map)
+    claim, owned, map, done = _blocks(code, "claim owned map done")
+    slot, word = _asked(code, slots, tid, owned, claim, map, done)
     code.at(claim)
     before = code.value("cmpxchg", slot, code.const(0), word, off=OWNER)
     ours = code.value("or", code.op("eq", before, 0), code.value("eq", before, word))

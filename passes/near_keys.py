@@ -27,8 +27,6 @@ from bpfscript.types import Type as ValueType
 
 from .values import definitions, operands
 
-NUMBERS = 256  # integers from 0 that are near
-BYTES_MAX = 1 << 14  # of their values, for each CPU
 TEXT = 64  # bytes, NUL included and one more to tell
 FRAMES = 15  # of a stack, and one more
 KEYS_LEAST = 4096  # who wants fewer counts them

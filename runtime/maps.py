@@ -11,7 +11,7 @@ from bpfscript.manifest import Internal, Manifest, MapDef, MapType
 from bpfscript.plain import replace
 from bpfscript.types import Int, String
 
-from .entries import Entries, Entry, Shape
+from .entries import Combine, Entries, Entry, Shape
 from .errors import BpfError
 from .fd import Fd
 from .sys import Cmd, Kernel, MapBatch, MapCreate, MapElement, MapFreeze, address, buffer_of
@@ -60,11 +60,18 @@ class Map:
             return found
         if not self.near.definition.key_at:
             return found.with_longer(self.near.entries())
-        from .aggregates import combiner
+        return found.merged(self._in_slots(self.near), self._combine)
+
+    def _in_slots(self, near: Map) -> Entries:
         from .slots import out_of_slots
 
-        near = out_of_slots(self.near.entries(), self.near.definition, self._shape)
-        return found.merged(near, combiner(self.definition.value))
+        return out_of_slots(near.entries(), near.definition, self._shape)
+
+    @property
+    def _combine(self) -> Combine:
+        from .aggregates import combiner
+
+        return combiner(self.definition.value)
 
     def _own_entries(self) -> Entries:
         try:
@@ -91,8 +98,16 @@ class Map:
 
     def value(self, key: bytes) -> list[bytes] | None:
         """The value of a key, one for each CPU that has its own, or None."""
-        if self.near:
-            return dict(self.entries()).get(key)
+        own = self._own_value(key)
+        if self.near is None:
+            return own
+        if not self.near.definition.key_at:
+            near = self.near._own_value(key)
+            return [value[: self.definition.value_size] for value in near] if near else own
+        found = dict(self._in_slots(self.near)).get(key)
+        return list(map(self._combine, own, found)) if own and found else own or found
+
+    def _own_value(self, key: bytes) -> list[bytes] | None:
         where, out = buffer_of(key), ctypes.create_string_buffer(self.step * self.copies)
         attr = MapElement(map_fd=self.fd.fileno(), key=address(where), value=address(out))
         if not self._try(Cmd.MAP_LOOKUP_ELEM, attr):
