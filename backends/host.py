@@ -183,11 +183,16 @@ leave:
 
 def make_native(plan: Plan) -> bytes:
     """An object with the function `drain` (`pieces.HostCode`) for the events of a plan."""
+    return to_object(to_text(plan))
+
+
+def to_object(text: str) -> bytes:
+    """A relocatable object for this machine out of LLVM IR."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     target = llvm.Target.from_default_triple()
     machine = target.create_target_machine(opt=2, reloc="pic", codemodel="small")
-    module = llvm.parse_assembly(to_text(plan), llvm.create_context())
+    module = llvm.parse_assembly(text, llvm.create_context())
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=2))
     builder.getModulePassManager().run(module, builder)
     found: bytes = machine.emit_object(module)

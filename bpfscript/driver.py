@@ -124,6 +124,13 @@ def make_native(plan: Plan) -> bytes:
     return make_native(plan)
 
 
+def make_order() -> bytes:
+    """The same for a map's entries in order."""
+    from bpfscript.backends.host_order import make_order
+
+    return make_order()
+
+
 def _nodes(program: object) -> str:
     from bpfscript.frontend.nodes import Program
     from bpfscript.frontend.printer import dump

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bpfscript.diagnostics import Source
     from bpfscript.frontend.nodes import Program
     from bpfscript.manifest import Artifact
+    from bpfscript.pieces import HostCode, MakeOrder
     from bpfscript.runtime.cache import Cache
     from bpfscript.runtime.live_target import LiveTarget
     from bpfscript.runtime.output import Printer
@@ -197,6 +198,7 @@ def trace(
             quiet=command.has("quiet"), buffering=buffering,
             warnings=warnings(command),
         )  # fmt: skip
+        printer.make_order = _order(machine.features.cache)
         shown: RecordPrinter = printer
         if any(map(command.has, PICTURES)):
             from bpfscript.gallery import beside
@@ -231,10 +233,21 @@ def _native(printer: Printer, cache: Cache) -> MakeDrain:
     """What makes native code for a stream that is so hot that it pays."""
 
     def make(kept: bool) -> Drain | None:
-        from bpfscript.formatters import Formatters
+        from bpfscript.host_objects import HostObjects
 
-        formatters = Formatters(cache)
-        return printer.native(formatters.kept if kept else formatters.made)
+        objects = HostObjects(cache)
+        return printer.native(objects.kept if kept else objects.made)
+
+    return make
+
+
+def _order(cache: Cache) -> MakeOrder:
+    """What makes native code for a map of very many entries."""
+
+    def make() -> HostCode:
+        from bpfscript.host_objects import HostObjects
+
+        return HostObjects(cache).order()
 
     return make
 

@@ -94,6 +94,11 @@ class Plan:
 class HostCode:
     """A function in this process's memory, for as long as `owner` lives.
 
+    uint64 order(keys, values, count, stride, copies, step, pairs, room, signs): writes `count`
+    pairs of a 64-bit key and the sum of `copies` words, in the order of sums, then of keys. Words
+    of one entry are `step` words apart, entries `stride` words. signs: bit 7 for keys that are
+    signed, 15 for sums. Returns 0 if `pairs` has them, 1 if `room` of the same size does.
+
     uint64 drain(data, mask, position, stop, out, end, result): shows the records of a ring with
     `data` mapped twice from `position` up to `stop` in [out, end). result: uint64 position reached,
     uint64 end of the text. Returns 0 if it stopped at `stop` or at a record that is not complete,
@@ -106,3 +111,6 @@ class HostCode:
 
 MakeNative = Callable[[Plan], HostCode | None]
 """None: not now."""
+
+MakeOrder = Callable[[], HostCode]
+"""Raises ImportError where there can be no native code."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from bpfscript.formatters import Formatters
+from bpfscript.host_objects import HostObjects
 from bpfscript.manifest import Event, Manifest
 from bpfscript.runtime.cache import Cache
 from bpfscript.runtime.ringbuf import RingBuffer
@@ -174,7 +174,7 @@ def figure(number: int = 100_000) -> None:
         nowhere: object = _Nowhere()
         printer = TextPrinter(Manifest(events=[event]), nowhere, sys.stderr, Symbols())  # type: ignore[arg-type]
         record = struct.pack(f"<II{1 + arguments}q", event.size, 0, 0, *range(arguments))
-        native = printer.native(Formatters(Cache(None)).made)
+        native = printer.native(HostObjects(Cache(None)).made)
         assert native
         by_python, by_native = _ring(record * number), _ring(record * number)
         start = time.perf_counter()

@@ -26,6 +26,8 @@ def merge_all(t: Type, shape: Shape) -> Callable[[Entries], list[Any]]:
         return lambda entries: list(
             zip(_sums(entries, 0, t.signed), _sums(entries, 1, False), strict=True)
         )
+    if t.name in ("hist", "lhist"):
+        return lambda entries: entries.totals(t.size // 8)
     merge = merger(t, shape)
     return lambda entries: [merge(values) for _, values in entries]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
+from operator import add
 
 from bpfscript.plain import dataclass, replace
 
@@ -77,6 +78,8 @@ class Entries(Sequence[Entry]):
         return struct.iter_unpack(f"{self.shape.key}s", self.key_block)
 
     def _then(self, other: Entries) -> Entries:
+        if not len(other):
+            return self
         keys = b"".join((self.key_block, other.key_block))
         return Entries(keys, b"".join((self.value_block, other.value_block)), self.shape)
 
@@ -107,6 +110,18 @@ class Entries(Sequence[Entry]):
         words = memoryview(self.value_block).cast("B").cast("q" if signed else "Q")
         step, whole = self.shape.step // 8, self._whole // 8
         return [words[cpu * step + word :: whole].tolist() for cpu in range(self.shape.copies)]
+
+    def totals(self, words: int) -> list[list[int]]:
+        """The first 64-bit words of each value, summed over CPUs."""
+        block, found = memoryview(self.value_block).cast("B").cast("Q"), []
+        step, whole = self.shape.step // 8, self._whole // 8
+        for start in range(0, len(block), whole):
+            total = block[start : start + words].tolist()
+            for at in range(start + step, start + whole, step):
+                if any(other := block[at : at + words].tolist()):
+                    total = list(map(add, total, other))
+            found.append(total)
+        return found
 
     def unpacked(self, code: str) -> list[object]:
         """What a `struct` code that gives one object takes of each first value."""

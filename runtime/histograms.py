@@ -2,51 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
+from itertools import compress
 from typing import NamedTuple
 
 from bpfscript.types import Aggregate
 
 _BAR = 52  # characters
+_BARS = [f"{'@' * size:<{_BAR}}" for size in range(_BAR + 1)]
 _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
 
 
-class Bucket(NamedTuple):
-    """low to high, high excluded; None is without bound."""
+class Buckets(NamedTuple):
+    """From the first to the last that is not empty: low to high, high excluded; None is without
+    bound."""
 
-    label: str
-    low: int | None
-    high: int | None
-    hits: int
-
-
-def rows(t: Aggregate, counts: list[int], divisor: int = 1) -> list[Bucket]:
-    """From the first to the last bucket that is not empty."""
-    filled = [index for index, count in enumerate(counts) if count]
-    if not filled:
-        return []
-    span = range(filled[0], filled[-1] + 1)
-    if t.name == "lhist":
-        return [_linear_row(t, index, counts[index]) for index in span]
-    return [_log_row(t.params[0], index, counts[index] // divisor) for index in span]
+    labels: Sequence[str]
+    lows: Sequence[int | None]
+    highs: Sequence[int | None]
+    hits: Sequence[int]
 
 
-def text(found: list[Bucket]) -> str:
-    """Label, count and bar of each row."""
-    most = max((row.hits for row in found), default=0) or 1
+def buckets(t: Aggregate, counts: list[int], divisor: int = 1) -> Buckets:
+    filled = list(compress(range(len(counts)), counts))
+    span = slice(filled[0], filled[-1] + 1) if filled else slice(0)
+    hits = counts[span]
+    if t.name == "hist" and divisor > 1:
+        hits = [count // divisor for count in hits]
+    labels, lows, highs = _bounds(t)
+    return Buckets(labels[span], lows[span], highs[span], hits)
+
+
+def text(labels: Sequence[str], hits: Sequence[int]) -> str:
+    """Label, count and bar of each bucket."""
+    most = max(hits, default=0) or 1
     return "".join(
-        f"{row.label:<16}{row.hits:>8} |{'@' * (row.hits * _BAR // most):<{_BAR}}|\n"
-        for row in found
+        [
+            f"{label:<16}{n:>8} |{_BARS[n * _BAR // most]}|\n"
+            for label, n in zip(labels, hits, strict=True)
+        ]
     )
 
 
-def _log_row(k: int, index: int, count: int) -> Bucket:
-    return Bucket(*_log_bounds(k, index), count)
-
-
 @cache
+def _bounds(t: Aggregate) -> tuple[list[str], list[int | None], list[int | None]]:
+    """Label, low and high of each bucket."""
+    number = t.size // 8
+    if t.name == "lhist":
+        found = [_linear_bounds(t, index) for index in range(number)]
+    else:
+        found = [_log_bounds(t.params[0], index) for index in range(number)]
+    labels, lows, highs = map(list, zip(*found, strict=True))
+    return labels, lows, highs
+
+
 def _log_bounds(k: int, index: int) -> tuple[str, int | None, int]:
-    """Label, low and high of a bucket."""
     if not index:
         return "(..., 0)", None, 0
     low, low_text = _log_bound(k, index - 1)
@@ -65,18 +76,18 @@ def _log_bound(k: int, slot: int) -> tuple[int, str]:
     return mantissa << power, f"{mantissa << power % 10}{_SUFFIXES[power // 10]}"
 
 
-def _linear_row(t: Aggregate, index: int, count: int) -> Bucket:
+def _linear_bounds(t: Aggregate, index: int) -> tuple[str, int | None, int | None]:
     minimum, maximum, step = t.params
     last = (maximum - minimum) // step + 1
     low = minimum + (index - 1) * step
     if not index:
-        return Bucket(f"(..., {_linear_bound(minimum, step)})", None, minimum, count)
+        return f"(..., {_linear_bound(minimum, step)})", None, minimum
     if index == last:
-        return Bucket(f"[{_linear_bound(low, step)}, ...)", low, None, count)
+        return f"[{_linear_bound(low, step)}, ...)", low, None
     high = low + step
     if step == 1:
-        return Bucket(f"[{low}]", low, high, count)
-    return Bucket(f"[{_linear_bound(low, step)}, {_linear_bound(high, step)})", low, high, count)
+        return f"[{low}]", low, high
+    return f"[{_linear_bound(low, step)}, {_linear_bound(high, step)})", low, high
 
 
 def _linear_bound(value: int, step: int) -> str:

@@ -58,6 +58,14 @@ class _Object:
         return self.data[section.offset : section.offset + section.size]
 
 
+def address_of(buffer: bytes | bytearray | memoryview) -> int:
+    """Where a buffer lies, also one that is read-only, which ctypes itself does not tell."""
+    described = (ctypes.c_void_p * 16)()  # a Py_buffer, which begins with the address
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), described, 0)
+    ctypes.pythonapi.PyBuffer_Release(described)
+    return described[0] or 0
+
+
 def load(data: bytes, entry: str) -> HostCode:
     """The code of an object, at the symbol `entry`.
 

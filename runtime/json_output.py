@@ -84,7 +84,7 @@ class JsonPrinter(Printer):
     def _shower(self, table: Table, entries: Sequence[Entry], divisor: int) -> Callable[[Any], str]:
         t = table.value_type
         if isinstance(t, Aggregate) and t.name in ("hist", "lhist"):
-            return lambda counts: _buckets(histograms.rows(t, counts, divisor))
+            return lambda counts: _buckets(histograms.buckets(t, counts, divisor))
         if isinstance(t, Aggregate) and t.name == "tseries":
             last = time_series.newest(row.value for row in table.rows(entries))
             return lambda series: _points(time_series.points(t, series, last))
@@ -121,16 +121,16 @@ def _keys(labels: Sequence[object]) -> Sequence[object]:
     return [quote(str(label).replace(" ", ""))[1:-1] for label in labels]
 
 
-def _buckets(rows: list[histograms.Bucket]) -> str:
-    return f"[{','.join(map(_bucket, rows))}]"
+def _buckets(found: histograms.Buckets) -> str:
+    """All bounds inclusive."""
+    return f"[{','.join(map(_bucket, found.lows, found.highs, found.hits))}]"
 
 
-def _bucket(row: histograms.Bucket) -> str:
-    """Both bounds inclusive."""
-    parts = [] if row.low is None else [f'"min": {number(row.low)}']
-    if row.high is not None:
-        parts.append(f'"max": {number(row.high - 1)}')
-    return "{" + ", ".join([*parts, f'"count": {number(row.hits)}']) + "}"
+def _bucket(low: int | None, high: int | None, hits: int) -> str:
+    parts = [] if low is None else [f'"min": {number(low)}']
+    if high is not None:
+        parts.append(f'"max": {number(high - 1)}')
+    return "{" + ", ".join([*parts, f'"count": {number(hits)}']) + "}"
 
 
 def _points(points: list[time_series.Point]) -> str:

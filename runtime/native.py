@@ -21,6 +21,7 @@ from bpfscript.pieces import (
 )  # fmt: skip
 from bpfscript.types import Bool, Int, Pointer, String, Type
 
+from .host_code import address_of
 from .printf import PREFIX, Conversion, split
 from .printf_runs import Wrap
 from .ringbuf import RingBuffer
@@ -119,14 +120,6 @@ def _value(
     return None
 
 
-def _address(view: memoryview) -> int:
-    """Where a buffer lies that cannot be written to, which ctypes itself does not tell."""
-    described = (ctypes.c_void_p * 16)()  # a Py_buffer, which begins with the address
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), described, 0)
-    ctypes.pythonapi.PyBuffer_Release(described)
-    return described[0] or 0
-
-
 def native(
     events: list[Event], values: Values, wrap: Wrap | None, make: MakeNative
 ) -> NativeDrain | None:
@@ -154,7 +147,7 @@ class NativeDrain:
         while True:
             position, end = ring.consumed, self._start + _ROOM
             why = self._function(
-                _address(ring.data), ring.size - 1, position, stop, self._start, end, self._result
+                address_of(ring.data), ring.size - 1, position, stop, self._start, end, self._result
             )
             size = self._result[1] - self._start
             ring.consumed = self._result[0]

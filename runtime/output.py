@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, TextIO
 
-    from bpfscript.pieces import MakeNative
+    from bpfscript.pieces import MakeNative, MakeOrder
     from bpfscript.words import Buffering
 
     from .printf_runs import ShowRun, Wrap
@@ -83,6 +83,7 @@ class Printer(ABC):
     def shapes(self) -> tuple[Values, Values]:
         """What shows values inside text, and what shows the values of print() and of maps."""
 
+    make_order: MakeOrder | None = None  # native code for tables, see `pieces`
     quick = False  # many printfs at once, also by native code, go around `record`
     wrap: Wrap | None = None  # and what then stands around the text of each
 
@@ -144,8 +145,9 @@ class Printer(ABC):
             from .tables import Table
 
             self._tables[definition.name] = Table(
-                definition.key, definition.value, definition.labels, self.texts, self.values
-            )
+                definition.key, definition.value, definition.labels, self.texts, self.values,
+                self.make_order,
+            )  # fmt: skip
         return self._tables[definition.name]
 
     def flush(self) -> None:

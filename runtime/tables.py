@@ -12,7 +12,12 @@ from bpfscript.types import Aggregate, Bool, Int, Pointer, String, Tuple, Type
 from .aggregates import merge_all
 from .entries import Entries, Entry
 from .entries import Shape as EntryShape
+from .order import MANY
 from .values import Show, Values, average, integer_code, layout, quotient
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfscript.pieces import MakeOrder
 
 
 class Row(NamedTuple):
@@ -25,7 +30,8 @@ class Row(NamedTuple):
 class Table:
     """How one map is read. The first three are those of its definition.
 
-    texts: shows keys. values: shows what they stand for.
+    texts: shows keys. values: shows what they stand for. make_order: see `pieces`; None without
+    native code.
     """
 
     def __init__(
@@ -35,10 +41,12 @@ class Table:
         labels: Sequence[str | int] | None,
         texts: Values,
         values: Values,
+        make_order: MakeOrder | None = None,
     ) -> None:
         self.value_type, self.keyed = value_type, key_type is not None
         self._key_type = key_type
         self._labels, self._texts, self._values = labels, texts, values
+        self._make_order = make_order
         self._shape = values.shape(value_type)
         self._merge = merge_all(value_type, self._shape)
         self._key = self._labeller(key_type)
@@ -54,6 +62,8 @@ class Table:
             return [], []
         if not isinstance(entries, Entries):
             entries = Entries.of(entries, self._entry_shape(entries))
+        if self._make_order and len(entries) >= MANY and (found := self._ordered(entries, top)):
+            return found
         values = self._merge(entries)
         if not self.keyed:
             return [None] * len(values), values
@@ -68,6 +78,29 @@ class Table:
         pick = itemgetter(*order)
         labels = pick(keys)
         return labels if show is str else list(map(show, labels)), pick(values)
+
+    def _ordered(self, entries: Entries, top: int) -> tuple[Sequence[object], Sequence[Any]] | None:
+        """The same columns by native code, if both are 64-bit integers and it can be had."""
+        key, value, total = self._key_type, self.value_type, ("count", "sum")
+        sums = isinstance(value, Aggregate) and value.name in total
+        if (
+            not (isinstance(key, Int) and key.size == entries.shape.key == 8)
+            or not (sums or (isinstance(value, Int) and value.size == 8))
+            or self._labels is not None
+        ):
+            return None
+        from .order import Order
+
+        assert self._make_order and isinstance(value, Int | Aggregate)
+        try:
+            order = Order(self._make_order())
+        except ImportError:
+            return None  # where the compiler is not installed, Python does it
+        copies = entries.shape.copies if sums else 1
+        keys, values = order(entries, (key.signed, value.signed), copies)
+        show = self._texts.shape(key).show
+        labels = keys[-top:]
+        return labels if show is str else list(map(show, labels)), values[-top:]
 
     def _keys(self, entries: Entries) -> tuple[list[Any], list[Any], Callable[[Any], str | None]]:
         """What keys are sorted by, keys as objects, and what shows these."""

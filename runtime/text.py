@@ -63,10 +63,10 @@ class TextPrinter(Printer):
         info = f"Additional Info - helper: {event.helper}, retcode: {code}"
         self.message("runtime_error", f"{self.reason(event, code)}\n{info}", event.place)
 
-    def histogram(self, rows: list[histograms.Bucket]) -> str:
+    def histogram(self, found: histograms.Buckets) -> str:
         from . import histograms
 
-        return histograms.text(rows)
+        return histograms.text(found.labels, found.hits)
 
     def series(self, points: list[time_series.Point]) -> str:
         from . import time_series
@@ -82,7 +82,7 @@ class TextPrinter(Printer):
             from . import histograms
 
             for row in table.rows(entries, top):
-                graph = self.histogram(histograms.rows(t, row.value, divisor))
+                graph = self.histogram(histograms.buckets(t, row.value, divisor))
                 self.sink.write(f"{_label(name, row)}:\n{graph}\n")
         elif isinstance(t, Aggregate) and kind == "tseries":
             from . import time_series

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from output_support import Output
 
-from bpfscript.formatters import Formatters
+from bpfscript.host_objects import HostObjects
 from bpfscript.manifest import Event, Manifest, Settings
 from bpfscript.pieces import Literal, Number, Plan, Shown
 from bpfscript.runtime.cache import Cache
@@ -108,7 +108,7 @@ class Ring(RingBuffer):
 
 def natively(output: Output, event: Event, records: list[bytes]) -> int:
     """Show records by native code and, those that it leaves, by Python; how many it left."""
-    drain, ring, left = output.printer.native(Formatters(Cache(None)).made), Ring(records), 0
+    drain, ring, left = output.printer.native(HostObjects(Cache(None)).made), Ring(records), 0
     while drain and not drain(ring, ring.produced, output.printer.shown):
         for run in ring.runs(ring.produced, 1):
             output.printer.run(event, run)
@@ -203,10 +203,10 @@ def test_without_a_compiler_python_goes_on() -> None:
 
 def test_native_code_is_kept(tmp_path: Path) -> None:
     plan = Plan((Shown(0, 16, (Number(8, 8, 64, True, True), Literal(b"\n"))),))
-    formatters = Formatters(Cache(str(tmp_path / "cache")))
-    assert formatters.kept(plan) is None
-    formatters.made(plan)
-    code = formatters.kept(plan)
+    objects = HostObjects(Cache(str(tmp_path / "cache")))
+    assert objects.kept(plan) is None
+    objects.made(plan)
+    code = objects.kept(plan)
     assert code
     ring, texts = Ring([struct.pack("<Qq", 0, n) for n in (-5, 0, 2**63 - 1)]), list[bytes]()
     drain = NativeDrain(code)

@@ -71,8 +71,7 @@ class Histogram:
         return iter(self.buckets)
 
     def __str__(self) -> str:
-        rows = [histograms.Bucket(label(b), b.low, b.high, b.count) for b in self.buckets]
-        return histograms.text(rows)
+        return histograms.text(*map(list, zip(*self.rows, strict=True)))
 
     def _repr_html_(self) -> str:
         from bpfscript.pictures.histogram import picture
@@ -101,8 +100,8 @@ def label(bucket: Bucket) -> str:
 
 def histogram(t: Aggregate, counts: list[int]) -> Histogram:
     """Of the counts that a map holds."""
-    rows = histograms.rows(t, counts)
-    return Histogram(t.name, tuple(Bucket(row.low, row.high, row.hits) for row in rows))
+    _, *columns = histograms.buckets(t, counts)
+    return Histogram(t.name, tuple(map(Bucket, *columns)))
 
 
 class Point(NamedTuple):

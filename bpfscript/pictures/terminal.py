@@ -17,8 +17,8 @@ _BLANK = 0x2800
 class PlotPrinter(TextPrinter):
     """Text output whose histograms and time series are drawn finer."""
 
-    def histogram(self, rows: list[histograms.Bucket]) -> str:
-        return bars([(row.label, row.hits) for row in rows])
+    def histogram(self, found: histograms.Buckets) -> str:
+        return bars(list(zip(found.labels, found.hits, strict=True)))
 
     def series(self, points: list[time_series.Point]) -> str:
         return line(points)
