@@ -74,8 +74,8 @@ $(STAMP): pyproject.toml
 
 $(DEV): $(STAMP)
 	$(BIN)/pip install -q --disable-pip-version-check --config-settings editable_mode=compat -e '.[dev]'
-	{ command -v gcc && command -v g++ && command -v bpftool && command -v dtrace; } >/dev/null \
-	  || (apt-get update -qq && apt-get install -y -qq gcc g++ libc6-dev libbpf-dev bpftool systemtap-sdt-dev)
+	{ command -v gcc && command -v g++ && command -v clang && command -v bpftool && command -v dtrace; } >/dev/null \
+	  || (apt-get update -qq && apt-get install -y -qq gcc g++ clang libc6-dev libbpf-dev bpftool systemtap-sdt-dev)
 	touch $@
 
 conformance/.upstream/bpftrace:

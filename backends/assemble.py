@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpfscript.backends import btf
+from bpfscript.backends.linking import described, reached
+from bpfscript.c_library import CONSTANTS_ALIGN, moved
 from bpfscript.diagnostics import CompilerBug, Source
 from bpfscript.ir.core import Function, Module
 from bpfscript.ir.types import I
@@ -19,6 +21,7 @@ from bpfscript.manifest import (
     MapDef,
     MapType,
     Program,
+    in_c,
 )
 from bpfscript.plain import replace
 from bpfscript.target import Target
@@ -50,13 +53,20 @@ def assemble(
     """
     rodata, _ = constants(module)
     compiled = {c.name: c for c in code}
+    linked = reached(module.library, compiled.values())
     maps = list(module.maps.values())
+    if any(r.name == Internal.RODATA for f in linked.values() for r in f.relocations):
+        start = align_up(len(rodata), CONSTANTS_ALIGN)
+        rodata = rodata.ljust(start, b"\0") + module.library.constants
+        linked = {name: moved(f, start) for name, f in linked.items()}
+    used = {r.name for f in linked.values() for r in f.relocations}
+    maps += [m for m in module.library.maps.values() if m.name in used]
     if rodata:
         maps.append(MapDef(Internal.RODATA, MapType.ARRAY, None, None, 4, len(rodata), 1))
     if any(i.op == "opaque" for f in module.functions for i in f.instructions()):
         maps.append(MapDef(Internal.ZERO, MapType.ARRAY, None, UINT64, 4, 8, 1))
     programs = [
-        Program(f.name, f.entry.type, f.entry.section, _reached(f.name, compiled))
+        Program(f.name, f.entry.type, f.entry.section, _reached(f.name, compiled | linked))
         for f in module.functions
         if f.entry
     ]
@@ -66,11 +76,14 @@ def assemble(
         source_name=source.name, source_text=source.text,
     )  # fmt: skip
     types = btf.Writer()
-    names = symbols(artifact, (f.name for f in module.functions))
+    names = symbols(artifact, [*compiled, *linked])
     for function in module.functions:
         artifact.functions[function.name] = _described(
             function, compiled[function.name], names[function.name], types, source
         )
+    for name, imported in linked.items():
+        known = module.library.functions[name]
+        artifact.functions[name] = described(imported, known, names[name], types)
     _ask_kernel(artifact, types, target)
     _describe_data(artifact, types)
     for section in sorted({p.section for p in programs}):
@@ -108,7 +121,7 @@ def _ask_kernel(artifact: Artifact, types: btf.Writer, target: Target) -> None:
             if r.kind == "core"
         )
         rest = tuple(r for r in function.relocations if r.kind != "core")
-        artifact.functions[name] = replace(function, relocations=rest, core=rows)
+        artifact.functions[name] = replace(function, relocations=rest, core=(*function.core, *rows))
         for row in rows:
             types.string(row.access)
 
@@ -137,7 +150,7 @@ def symbols(artifact: Artifact, functions: Iterable[str] | None = None) -> dict[
     taken: set[str] = set()
     maps = (m.name for m in artifact.manifest.maps)
     for name in [*maps, *(artifact.functions if functions is None else functions)]:
-        plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name.lstrip(".@"))
+        plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in in_c(name).lstrip(".@"))
         plain = f"AT_{plain}" if name.startswith("@") else plain
         plain = f"_{plain}" if not plain or plain[0].isdigit() else plain
         symbol, number = plain, 1

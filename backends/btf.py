@@ -15,7 +15,7 @@ from bpfscript.manifest import MapDef, MapType
 
 MAGIC, VERSION, HEADER = 0xEB9F, 1, 24
 _INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM = 1, 2, 3, 4, 5, 6
-_FUNC, _FUNC_PROTO, _VAR, _DATASEC, _ENUM64 = 12, 13, 14, 15, 19
+_TYPEDEF, _FUNC, _FUNC_PROTO, _VAR, _DATASEC, _ENUM64 = 8, 12, 13, 14, 15, 19
 _FLAG = 1 << 7  # kind_flag, in the byte of the kind
 _SIGNED, _CHAR, _BOOL = 1, 2, 4  # encoding of an INT
 STATIC, GLOBAL = 0, 1  # linkage of FUNC and VAR
@@ -91,6 +91,9 @@ class Writer:
         mask = (1 << (64 if size == 8 else 32)) - 1
         rows = [struct.pack(form, self.string(n), value & mask) for n, value in values]
         return self._add(kind | _FLAG * signed, name, size, len(rows), b"".join(rows))
+
+    def typedef(self, name: str, to: int) -> int:
+        return self._add(_TYPEDEF, name, to)
 
     def variable(self, name: str, type: int) -> int:
         return self._add(_VAR, name, type, more=struct.pack("<I", GLOBAL))

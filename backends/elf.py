@@ -177,7 +177,8 @@ def _add_data(file: ObjectFile, artifact: Artifact) -> None:
     for definition in artifact.manifest.maps:
         if section := data.get(definition.name):
             constant = definition.name == Internal.RODATA
-            body = artifact.rodata if constant else bytes(definition.value_size)
+            initial = definition.initial or bytes(definition.value_size)
+            body = artifact.rodata if constant else initial
             _add_plain(file, section, body, ALLOC if constant else WRITE | ALLOC, align=8)
             symbol = names[definition.name]
             file.symbols.append(Symbol(symbol, section, 0, len(body), object_file.OBJECT))

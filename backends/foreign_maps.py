@@ -22,10 +22,10 @@ _LARGEST = 1 << 26  # bytes of a data section
 
 class Maps:
     """defined: those of `.maps`; data: those of data sections; by the name of what they are in the
-    object. constants: of all read-only sections."""
+    object. constants: of all read-only sections. prefix: of their names, if they are not shown."""
 
-    def __init__(self, file: ObjectFile, btf: Btf) -> None:
-        self.types = Types(btf)
+    def __init__(self, file: ObjectFile, btf: Btf, prefix: str = "") -> None:
+        self.types, self._prefix = Types(btf), prefix
         self.defined: dict[str, MapDef] = {}
         self.data: dict[str, MapDef] = {}
         self.constants = b""
@@ -71,8 +71,9 @@ class Maps:
         places = {s.name: s.value for s in file.symbols if s.section == name and s.type == OBJECT}
         value = self.types.variables(name, size, places)
         self.data[name] = MapDef(
-            f"@{name}", MapType.ARRAY, None, value, 4, size, 1, initial=data.ljust(size, b"\0")
-        )
+            f"{self._prefix or '@'}{name}", MapType.ARRAY, None, value, 4, size, 1,
+            initial=data.ljust(size, b"\0"),
+        )  # fmt: skip
 
     def _define(self, symbol: Symbol, btf: Btf) -> None:
         self._at[symbol.value] = symbol.name
@@ -94,13 +95,15 @@ class Maps:
             raise _Unknown(f"the map {name} says {min(other)}, which is not known here")
         entries, flags = self._number(told, "max_entries"), self._number(told, "map_flags")
         if kind is MapType.RINGBUF:  # nobody here knows what its records mean
-            return MapDef(name, kind, None, None, 0, 0, entries, flags=flags)
+            return MapDef(f"{self._prefix}{name}", kind, None, None, 0, 0, entries, flags=flags)
         key, value = self._type(told, "key"), self._type(told, "value")
         made = MapDef(
-            f"@{name}", kind, key, value,
+            f"{self._prefix or '@'}{name}", kind, key, value,
             key.size if key else self._number(told, "key_size"),
             value.size if value else self._number(told, "value_size"), entries, flags=flags,
         )  # fmt: skip
+        if self._prefix:
+            return made
         if not (key and value):
             return replace(made, name=name)  # it cannot be shown
         if made.per_cpu:  # numbers add up; of other things there is no one value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from bpfscript.backends import isa
+from bpfscript.backends.linking import reached
 from bpfscript.diagnostics import CompilerBug, Diagnostic, ScriptError
 from bpfscript.ir.core import Module
 from bpfscript.manifest import CodeFunction
@@ -24,16 +25,19 @@ def fitting(
     """
     for less in (*LESS_FOR_SLOTS, None):
         compiled = compile()
-        used = stack_of_chains(compiled)
+        linked = reached(module.library, compiled).values()
+        used = stack_of_chains([*compiled, *linked])
         if used <= isa.STACK_LIMIT:
             return compiled
         if less is not None:
             stack_slots(module, target, less)
-    spans = (i.span for f in module.functions for i in f.instructions() if i.span)
+    instrs = [i for f in module.functions for i in f.instructions() if i.span]
+    calls = [i for i in instrs if i.op == "call_c"]
+    hint = "have less on the stack of imported C" if calls else "nest loops over maps less deeply"
     message = f"the program needs {used} bytes of stack, {isa.STACK_LIMIT} are there"
-    if (span := next(spans, None)) is None:
+    if not instrs or not (span := (calls or instrs)[0].span):
         raise CompilerBug(message)
-    raise ScriptError([Diagnostic(message, span, hint="nest loops over maps less deeply")])
+    raise ScriptError([Diagnostic(message, span, hint=hint)])
 
 
 def stack_of_chains(functions: list[CodeFunction]) -> int:

@@ -251,6 +251,13 @@ def call_function(f: FunctionText, instr: Instr) -> None:
     _give(f, instr, f"call i64 {callee}({args})", located=True)
 
 
+def call_c(f: FunctionText, instr: Instr) -> None:
+    callee = f.module.intrinsic("i64", f'"fn:{name(instr.attrs["name"])}"', "...")
+    args = ", ".join(map(f.typed, instr.args))
+    types = ", ".join("i64" for _ in instr.args)
+    _give(f, instr, f"call i64 ({types}) {callee}({args})", located=True)
+
+
 def may_continue(f: FunctionText, instr: Instr) -> None:
     memory = " memory(inaccessiblemem: readwrite)"
     answer = f.temporary(f"call i64 {_helper(MAY_CONTINUE)}(){memory}", instr.span)
@@ -294,7 +301,7 @@ PURE: dict[str, Callable[[FunctionText, Instr], str]] = {
 }  # fmt: skip
 EFFECTS: dict[str, Callable[[FunctionText, Instr], None]] = {
     "store": store, "fill": fill, "copy": copy, "call": call,
-    "call_function": call_function, "may_continue": may_continue,
+    "call_function": call_function, "call_c": call_c, "may_continue": may_continue,
     "jump": jump, "branch": branch, "return": leave,
 }  # fmt: skip
 

@@ -371,8 +371,16 @@ def _call(s: Selector, instr: Instr) -> None:
 
 
 def _call_function(s: Selector, instr: Instr) -> None:
+    _call_code(s, instr, str(instr.attrs["function"]))
+
+
+def _call_c(s: Selector, instr: Instr) -> None:
+    _call_code(s, instr, str(instr.attrs["name"]))
+
+
+def _call_code(s: Selector, instr: Instr, name: str) -> None:
     s.arguments(instr)
-    s.emit.relocate("call", str(instr.attrs["function"]))
+    s.emit.relocate("call", name)
     s.emit.add(CALL, src=PSEUDO_CALL, imm=-1)
     s.emit.finish(instr.result, R0)
 
@@ -399,6 +407,6 @@ SELECT: dict[str, Callable[[Selector, Instr], None]] = {
     **dict.fromkeys(("trunc", "sext", "bswap"), _change),
     "ptr_add": _pointer, "select": _select, "opaque": _opaque,
     "load": load, "store": store, "fill": fill, "copy": copy, "cmpxchg": cmpxchg,
-    "call": _call, "call_function": _call_function, "may_continue": _may_continue,
-    "return": _return,
+    "call": _call, "call_function": _call_function, "call_c": _call_c,
+    "may_continue": _may_continue, "return": _return,
 }  # fmt: skip

@@ -25,7 +25,7 @@ def is_call(alignment: dict[Value, int]) -> Callable[[Instr], bool]:
     def test(instr: Instr) -> bool:
         if instr.op in ("fill", "copy"):
             return _by_call(instr, alignment)
-        return instr.op in ("call", "call_function", "cmpxchg")
+        return instr.op in ("call", "call_function", "call_c", "cmpxchg")
 
     return test
 

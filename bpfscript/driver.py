@@ -12,13 +12,14 @@ from bpfscript.diagnostics import Diagnostic, Source
 from bpfscript.frontend.typed import Checked, Options
 from bpfscript.ir.core import Module
 from bpfscript.manifest import Artifact, Assumption
-from bpfscript.plain import dataclass, field
+from bpfscript.plain import dataclass, field, replace
 from bpfscript.target import OlderTarget, Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from bpfscript.c_library import CLibrary
     from bpfscript.pieces import Plan
 
 STAGES = {
@@ -79,6 +80,7 @@ def compile(
     if options.portable:
         older: Any = OlderTarget(target, oldest=options.oldest)
         target = older
+    options = replace(options, read_object=_object)
     program = parse(source)
     tell("nodes", lambda: _nodes(program))
     checked = check(program, target, options)
@@ -129,6 +131,13 @@ def make_order() -> bytes:
     from bpfscript.backends.host_order import make_order
 
     return make_order()
+
+
+def _object(name: str, data: bytes) -> CLibrary:
+    """What an object has that a script imports. Raises ObjectError."""
+    from bpfscript.backends.foreign_library import read
+
+    return read(name, data)
 
 
 def _nodes(program: object) -> str:

@@ -291,6 +291,11 @@ class CodeFunction:
     type_id: int = 0  # of its FUNC in `Artifact.btf`; 0: it has none
 
 
+def in_c(name: str) -> str:
+    """What a function or map of imported C, such as `add.bpf.c:plus1`, is called there."""
+    return name.rpartition(":")[2]
+
+
 @dataclass(slots=True)
 class Program:
     """What BPF_PROG_LOAD takes: an entry function, then all that it reaches by relocation."""

@@ -29,6 +29,7 @@ FEATURES: dict[str, Callable[[], bool]] = {
     "hardware": partial(os.path.exists, f"{DEVICES}/cpu"),
     "fentry": lambda: _features().has("fentry"),
     "iter": lambda: _features().has("iter"),
+    "clang": lambda: shutil.which("clang") is not None,
 }
 
 

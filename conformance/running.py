@@ -71,6 +71,7 @@ def run(case: Case, tool: str, form: str, programs: list[Path], way: Way = NORMA
         name = stack.enter_context(tempfile.TemporaryDirectory(prefix="conformance-"))
         folder = Path(name)
         for file, text in case.files.items():
+            (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_text(text)
         for program in programs:
             if case.mentions(program.name):

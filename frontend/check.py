@@ -8,6 +8,7 @@ fault of the first stage that found one.
 
 from __future__ import annotations
 
+from bpfscript.c_library import CLibrary
 from bpfscript.diagnostics import Diagnostic, Reporter, ScriptError
 from bpfscript.target import Target
 from bpfscript.types import INT64, VOID
@@ -35,7 +36,8 @@ def check(
     configuration = configure(program.config, options.environment, report)
     report.raise_errors()
     limits = configuration.limits
-    program = _without_macros(_with_imports(program, options, report), report)
+    library = CLibrary()
+    program = _without_macros(_with_imports(program, options, report, library), report)
     known = CTypes(
         lambda: target.btf, program.c_definitions, options.include_dirs, options.include_files,
         lambda: filter(None, map(target.module_btf, target.modules)),
@@ -45,7 +47,7 @@ def check(
         program = expand_c_macros(program, names or known)
     instances = resolve(program, target, options, limits, report, known)
     report.raise_errors()
-    checked = Checked(program, instances, options, limits, configuration.settings)
+    checked = Checked(program, instances, options, limits, configuration.settings, library=library)
     found = Checker(checked, target, names or known, configuration).run()
     checked.warnings = _distinct([*report.warnings, *found.warnings])
     if found.errors:
@@ -53,12 +55,14 @@ def check(
     return checked
 
 
-def _with_imports(program: nodes.Program, options: Options, report: Reporter) -> nodes.Program:
+def _with_imports(
+    program: nodes.Program, options: Options, report: Reporter, library: CLibrary
+) -> nodes.Program:
     if not program.imports:
         return program
     from .imports import merge
 
-    return merge(program, options.importer, report)
+    return merge(program, options, report, library)
 
 
 def _without_macros(program: nodes.Program, report: Reporter) -> nodes.Program:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from bpfscript.c_library import CFunction
 from bpfscript.diagnostics import Reporter, Span
 from bpfscript.plain import dataclass
 from bpfscript.target import Target
@@ -163,6 +164,10 @@ class CheckerBase(ABC):
     @abstractmethod
     def inlined(self, node: nodes.Inlined) -> Type | None:
         """Check the arguments and the body of a function that is called."""
+
+    @abstractmethod
+    def c_call(self, node: nodes.Call, function: CFunction) -> Type | None:
+        """Check a call of imported C."""
 
     @abstractmethod
     def return_from(self, node: nodes.Return, type: Type | None) -> None:

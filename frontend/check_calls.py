@@ -76,7 +76,7 @@ class Calls(Memory, Parameters):
         return rule(self, node) if rule else row.result
 
     def _other_call(self, node: nodes.Call) -> Type | None:
-        """A builtin variable with parentheses."""
+        """A builtin variable with parentheses, or imported C."""
         if not node.args and (number := argument_number(node.name)) is not None:
             return self.numbered_argument(node, number)
         if builtin(node.name) is not None:
@@ -85,9 +85,12 @@ class Calls(Memory, Parameters):
                 self.error(node.span, f"{node.name}() requires no arguments ({given} provided)")
                 return None
             return self.builtin_variable(node)
+        library = self.checked.library
+        if function := library.find(node.name):
+            return self.c_call(node, function)
         if self.missing(node):
             return None
-        hint = nearest(node.name, [*FUNCTIONS, *BUILTINS])
+        hint = nearest(node.name, [*FUNCTIONS, *BUILTINS, *library.named])
         self.error(node.span, f"Unknown function: '{node.name}'", hint)
         return None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
-from bpfscript.types import VOID, Aggregate, String, Type
+from bpfscript.c_library import CFunction
+from bpfscript.types import VOID, Aggregate, Int, String, Type
 
 from . import nodes
 from .builtins import argument_number
+from .c_functions import alike, passes, signature
 from .check_statements import Statements
 from .typed import Instance
 
@@ -38,9 +40,24 @@ class Functions(Statements):
         self.constants.pop(node, None)
         return returns
 
+    def c_call(self, node: nodes.Call, function: CFunction) -> Type | None:
+        parameters, result = signature(function)
+        args = [a for a in node.args if not isinstance(a, nodes.TypeName | nodes.Typeof)]
+        given = [self.expression(a) for a in args]
+        if function.left:
+            self.error(node.span, f"{node.name}() cannot be called: {function.left}")
+        elif odd := next((t for t in (*parameters.values(), result) if not passes(t)), None):
+            text = f"{node.name}() cannot be called: it has a parameter or result of type {odd}"
+            self.error(node.span, text)
+        else:
+            self._passed(node, args, given, parameters, strict=True)
+        if isinstance(result, Int) and result.enum and self.names.enum(result.enum) is None:
+            return Int(result.bits, result.signed)
+        return result
+
     def _parameters(self, node: nodes.Inlined, given: list[Type | None]) -> None:
         """Declare the parameters and let them take the arguments."""
-        types = []
+        types = dict[str, Type | None]()
         for variable, written in node.parameters:
             type = self.named_type(written)
             local = self.scopes.declare(variable, variable.span)
@@ -51,27 +68,35 @@ class Functions(Statements):
                 self.error(written.span, f"Invalid variable declaration type: {type}")
             elif type is not None:
                 local.explicit, local.type = True, type
-            types.append(type)
-        if not self.instance.names:
-            return  # nothing calls it
-        if len(given) != len(types):
-            count = f"requires {len(types)} arguments, got only {len(given)}"
-            if len(given) > len(types):
-                count = f"requires {len(types)} arguments, got {len(given)}"
+            types[variable.span.text.removeprefix("$")] = type
+        if self.instance.names:  # something calls it
+            self._passed(node, node.args, given, types)
+
+    def _passed(
+        self,
+        node: nodes.Call | nodes.Inlined,
+        args: Sequence[nodes.Expr],
+        given: Sequence[Type | None],
+        parameters: Mapping[str, Type | None],
+        strict: bool = False,
+    ) -> None:
+        """Whether a call gives what it should. strict: pointers to what is said, and not others."""
+        if len(given) != len(parameters):
+            only = "only " if len(given) < len(parameters) else ""
+            count = f"requires {len(parameters)} arguments, got {only}{len(given)}"
             self.error(node.span, f"Function `{node.name}` {count}")
             return
-        wrong = [i for i, type in enumerate(given) if not self._passes(node, i, type, types[i])]
-        for index in wrong:
-            (variable, _), argument = node.parameters[index], node.args[index]
-            name = variable.span.text.removeprefix("$")
-            text = f"Expected {types[index]} for argument `{name}` got {given[index]}"
-            self.error(argument.span, text)
-        if wrong:
-            wanted = ", ".join(map(str, types))
-            self.error(node.span, f"Function `{node.name}` requires arguments ({wanted})")
-
-    def _passes(self, node: nodes.Inlined, index: int, type: Type | None, to: Type | None) -> bool:
-        return type is None or to is None or self.takes(to, node.args[index], type)
+        fits = True
+        for argument, type, (name, wanted) in zip(args, given, parameters.items(), strict=True):
+            if type is None or wanted is None:
+                continue
+            type = (strict and self.aggregate_read(argument)) or type
+            if not self.takes(wanted, argument, type) or (strict and not alike(wanted, type)):
+                self.error(argument.span, f"Expected {wanted} for argument `{name}` got {type}")
+                fits = False
+        if not fits:
+            wanted_all = ", ".join(map(str, parameters.values()))
+            self.error(node.span, f"Function `{node.name}` requires arguments ({wanted_all})")
 
     def return_from(self, node: nodes.Return, type: Type | None) -> None:
         call, wanted = self.calls[-1]

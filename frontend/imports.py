@@ -4,27 +4,36 @@ from __future__ import annotations
 
 import posixpath
 
+from bpfscript.btf import BtfError
+from bpfscript.c_library import CLibrary
+from bpfscript.codec import ObjectError
 from bpfscript.diagnostics import Reporter, ScriptError, Source
 
 from . import nodes
-from .typed import Importer
+from .c_functions import signature
+from .typed import Importer, Options
 
 COMPILED = (".bpf.c", ".bpf.o")
 SUPPORTED = (".bt", ".h", *COMPILED)
 
 
-def merge(program: nodes.Program, importer: Importer | None, report: Reporter) -> nodes.Program:
+def merge(
+    program: nodes.Program, options: Options, report: Reporter, library: CLibrary
+) -> nodes.Program:
     """The program with the items of all files that it imports in front of its own.
 
-    Raises ScriptError for files that are not there, not to be trusted or wrong.
+    library: takes what is compiled. Raises ScriptError for files that are not there, not to be
+    trusted or wrong.
     """
-    if importer is None:
+    if options.importer is None:
         report.error(program.imports[0].span, "this script may not import files")
         raise ScriptError(report.errors)
-    imports = _Imports(importer, posixpath.dirname(program.span.source.name), report)
+    root = posixpath.dirname(program.span.source.name)
+    imports = _Imports(options.importer, options, root, report, library)
     for node in program.imports:
         imports.load(node)
     report.raise_errors()
+    library.link()
     return nodes.evolve(
         program,
         c_definitions=(*imports.definitions, *program.c_definitions),
@@ -33,8 +42,11 @@ def merge(program: nodes.Program, importer: Importer | None, report: Reporter) -
 
 
 class _Imports:
-    def __init__(self, importer: Importer, root: str, report: Reporter) -> None:
-        self.importer, self.root, self.report = importer, root, report
+    def __init__(
+        self, importer: Importer, options: Options, root: str, report: Reporter, library: CLibrary
+    ) -> None:
+        self.importer, self.options, self.root = importer, options, root
+        self.report, self.library = report, library
         self.items: list[nodes.Item] = []
         self.definitions: list[nodes.CDefinition] = []
         self.seen: set[str] = set()
@@ -81,14 +93,54 @@ class _Imports:
         self.seen.add(posixpath.normpath(path))
         name = posixpath.basename(path)
         if name.endswith(COMPILED):
-            self.report.error(node.span, f'importing C functions is not supported yet: "{name}"')
+            self._compiled(node, path, name)
         elif name.endswith(".h"):
+            if "include" in self.importer.text(path) or "embed" in self.importer.text(path):
+                self.importer.unwatched(path)
             text = f'#include "{path}"'
             self.definitions.append(nodes.CDefinition(span=node.span, text=text))
         elif name.endswith(".bt"):
             self._script(node, path)
         else:
             self.report.error(node.span, f'unknown import type: "{name}"')
+
+    def _compiled(self, node: nodes.Import, path: str, name: str) -> None:
+        """C, or the object that was made of it."""
+        read = self.options.read_object
+        if read is None:
+            self.report.error(node.span, f'this script may not import compiled code: "{name}"')
+            return
+        self.importer.identity(path)
+        data = self._made(node, path, name) if name.endswith(".c") else self.importer.data(path)
+        if data is None:
+            return
+        try:
+            found = read(posixpath.normpath(path), data)
+            for function in found.functions.values():
+                signature(function)  # of damaged types, too, the import is the place
+        except (ObjectError, BtfError) as error:
+            self.report.error(node.span, f'cannot import "{name}": {error}')
+            return
+        for hidden in self.library.add(found):
+            text = f'{hidden}() of "{name}" is hidden by that of an earlier import'
+            self.report.warning(node.span, text)
+
+    def _made(self, node: nodes.Import, path: str, name: str) -> bytes | None:
+        """The object of a C file; None if there is none to be had."""
+        if not self.importer.compiler():
+            text = f'importing "{name}" takes clang, which is not in PATH'
+            hint = "install clang, or import what it made of the file elsewhere, a .bpf.o"
+            self.report.error(node.span, text, hint)
+            return None
+        data, said, files = self.importer.compiled(path, self.options.include_dirs)
+        if not data:
+            self.report.error(node.span, f'clang could not compile "{name}"', said)
+            return None
+        for file in files:
+            self.importer.identity(file)
+        if said:
+            self.report.warning(node.span, f'clang warns of "{name}"', said)
+        return data
 
     def _script(self, node: nodes.Import, path: str) -> None:
         from .parser import parse

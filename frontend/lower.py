@@ -29,7 +29,10 @@ _SECTIONS = {
 def lower(checked: Checked, target: Target) -> Module:
     """The module of a checked script. Raises ScriptError for what this version cannot do."""
     options = checked.options
-    module = Module(warnings=options.warnings, split=options.split, portable=options.portable)
+    module = Module(
+        warnings=options.warnings, split=options.split, portable=options.portable,
+        library=checked.library,
+    )  # fmt: skip
     module.assumes.update(checked.assumed)
     for info in checked.maps.values():
         module.maps[info.name] = map_definition(info, checked)

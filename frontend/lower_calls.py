@@ -12,6 +12,7 @@ from bpfscript.types import (
     UINT32,
     UINT64,
     Aggregate,
+    Bool,
     Int,
     Mac,
     String,
@@ -20,6 +21,7 @@ from bpfscript.types import (
 
 from . import nodes, relocated
 from .body import Body, is_scalar, is_signed, unsupported
+from .c_functions import signature
 from .locations import Location, locate, read, remote_pointer
 from .lower_builtins import BUILTINS, argument_number, from_global, numbered_argument, symbol
 from .lower_compare import memcmp
@@ -40,7 +42,23 @@ def call(body: Body, node: nodes.Call) -> Value:
         return numbered_argument(body, number)
     if name in BUILTINS and (not node.args or name in ("kstack", "ustack")):
         return BUILTINS[name](body, node)
+    if name in body.checked.library.named:
+        return _c_call(body, node)
     raise unsupported(node.span, f"{name}()")
+
+
+def _c_call(body: Body, node: nodes.Call) -> Value:
+    """Registers hold 64 bits of each argument, and of the result what its type has."""
+    function = body.checked.library.functions[body.checked.library.named[node.name]]
+    parameters, result = signature(function)
+    args = [
+        body.int_of(lower_as(body, expression(node, i), type), is_signed(type))
+        for i, type in enumerate(parameters.values())
+    ]
+    value = body.emit("call_c", *args, name=function.code.name)
+    if isinstance(result, Bool):
+        return body.as_condition(body.int_of(value, False, 8))
+    return body.int_of(value, False, result.bits) if isinstance(result, Int) else value
 
 
 def _nothing(body: Body) -> Value:

@@ -5,6 +5,7 @@ resolve.py makes the instances, check.py fills the tables, lower.py reads them.
 
 from __future__ import annotations
 
+from bpfscript.c_library import CLibrary
 from bpfscript.diagnostics import Diagnostic, Span
 from bpfscript.frontend import nodes
 from bpfscript.manifest import Attach, MapType, Settings
@@ -13,6 +14,7 @@ from bpfscript.types import Field, Struct, Type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Literal, Protocol
 
     from bpfscript.core_relocations import Question
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from bpfscript.frontend.usdt_arguments import UsdtArgument
 
     ArgSource = Literal["context", "register", "pointer", "syscall", "syscall_return", "raw"]
+    ReadObject = Callable[[str, bytes], CLibrary]  # name, bytes; raises ObjectError
 else:
     Protocol = object
 
@@ -124,6 +127,26 @@ class Importer(Protocol):
     def text(self, path: str) -> str:
         """Text of a file, bytes that are not UTF-8 as surrogates. Raises MachineError."""
 
+    def unwatched(self, path: str) -> None:
+        """Take note that a file makes others be read, for which nobody asks."""
+
+    def data(self, path: str) -> bytes:
+        """Bytes of a file. Raises MachineError. Who asks for them asks for its identity."""
+
+    def identity(self, path: str) -> str:
+        """What tells a file from its other versions."""
+
+    def compiler(self) -> str:
+        """The identity of what compiles C; "": there is nothing."""
+
+    def compiled(
+        self, path: str, include_dirs: tuple[str, ...]
+    ) -> tuple[bytes, str, tuple[str, ...]]:
+        """The object of a C file, what the compiler said, all files that it read.
+
+        b"": it failed. Who asks for it asks for the identity of those files and of the compiler.
+        """
+
 
 @dataclass(slots=True)
 class Options:
@@ -142,6 +165,7 @@ class Options:
     probe_filter: str | None = None
     mode: Literal["", "test", "bench"] = ""  # --test, --bench: run these probes
     importer: Importer | None = None  # None: scripts may not import
+    read_object: ReadObject | None = None  # None: they may not import compiled code
     portable: bool = False  # for other kernels, too: see relocated.py
     oldest: bool = True  # of portable ones: for the oldest kernel that we know, not the target's
 
@@ -181,4 +205,5 @@ class Checked:
     of_kernel: set[str] = field(default_factory=set)
     questions: dict[nodes.Node, Question] = field(default_factory=dict)
     assumed: dict[tuple[str, str], str] = field(default_factory=dict)  # manifest.Assumption
+    library: CLibrary = field(default_factory=CLibrary)  # what is imported of C
     warnings: list[Diagnostic] = field(default_factory=list)

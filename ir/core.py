@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bpfscript.c_library import CLibrary
 from bpfscript.diagnostics import Span
 from bpfscript.ir.types import Type
 from bpfscript.manifest import Event, MapDef, ProbeInfo, ProgramType
@@ -100,6 +101,7 @@ class Module:
     portable: bool = False  # offsets of the kernel's structs are `core` operations
     assumes: dict[tuple[str, str], str] = field(default_factory=dict)  # manifest.Assumption
     plan: dict[tuple[str, str], Choice] = field(default_factory=dict)  # (what, where) -> choice
+    library: CLibrary = field(default_factory=CLibrary)  # of imported C, for `call_c`
     known: dict[Event, int] = field(default_factory=dict)  # events that have an index
 
     def event_index(self, event: Event) -> int:

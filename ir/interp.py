@@ -231,6 +231,10 @@ def _may_continue(run: Interpreter, instr: Instr, args: list[Any]) -> int:
     return int(run.iterations >= 0)
 
 
+def _call_c(run: Interpreter, instr: Instr, args: list[Any]) -> Any:
+    raise Trap("unmodelled", f"{_attr(instr, 'name')}, which is machine code")
+
+
 LEGAL_CODE: dict[str, Code] = {
     "const": lambda run, instr, args: _attr(instr, "value"),
     "core": lambda run, instr, args: _attr(instr, "value"),
@@ -278,6 +282,7 @@ LEGAL_CODE: dict[str, Code] = {
     "call_function": lambda run, instr, args: run.call(
         run.functions[_attr(instr, "function")], args
     ),
+    "call_c": _call_c,
     "may_continue": _may_continue,
 }
 

@@ -132,6 +132,10 @@ OPS: dict[str, OpDef] = _table(
         ("function",),
     ),
     OpDef(
+        "call_c", ("V*",), "i64", WRITES | CALLS, "A function of the module's library.",
+        ("name",),
+    ),
+    OpDef(
         "may_continue", (), "i1", WRITES | CALLS,
         "0 once the kernel wants the loop to end (may_goto).",
     ),

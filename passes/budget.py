@@ -76,7 +76,7 @@ def _cost(instr: Instr) -> int:
             return 2 * min(_words(size), _INLINE)
         case "fill":
             return min(_words(size), _INLINE)
-        case "call" | "call_function":
+        case "call" | "call_function" | "call_c":
             return 1 + len(instr.args)
         case "branch" | "jump":
             return 1 + sum(len(edge.args) for edge in instr.targets)

@@ -87,13 +87,13 @@ class AttachError(KernelError):
 class VerifierRefused(KernelError, CompilerBug):
     """The verifier refused a program: always a bug of bpfscript. `log` is all that it wrote.
 
-    reason: the telling line; line: the script's line that it speaks of, or 0.
+    reason: the telling line; file, line: what it speaks of, or "" and 0.
     """
 
     def __init__(self, program: str, log: str, errno: int) -> None:
         self.program, self.log, self.errno = program, log, errno
         lines = log.strip("\0\n").split("\n")
-        self.reason, self.line = _telling(lines, os.strerror(errno))
+        self.reason, self.file, self.line = _telling(lines, os.strerror(errno))
         where = f", line {self.line}" if self.line else ""
         KernelError.__init__(
             self,
@@ -105,6 +105,20 @@ class VerifierRefused(KernelError, CompilerBug):
     def gave_up(self) -> bool:
         """Whether it found no fault, but no end."""
         return self.errno in (errnos.E2BIG, errnos.ENOMEM) or "is too complex" in self.reason
+
+
+class RefusedC(KernelError):
+    """The verifier refused a program for C that the script imports. place: file:line, or ""."""
+
+    status = 1
+
+    def __init__(self, probe: str, place: str, reason: str) -> None:
+        self.probe, self.place, self.reason = probe, place, reason
+        super().__init__(
+            f"{place}{': ' if place else ''}the kernel's verifier refuses the imported C that "
+            f"{probe} calls: {reason}",
+            "compare pointers with null and indexes with their bounds before use, and end loops",
+        )
 
 
 class TooComplex(KernelError):
@@ -125,17 +139,18 @@ class TooComplex(KernelError):
         )
 
 
-def _telling(lines: list[str], otherwise: str) -> tuple[str, int]:
-    """The complaint, which the verifier writes last, and the last source line named before it."""
+def _telling(lines: list[str], otherwise: str) -> tuple[str, str, int]:
+    """The complaint, which the verifier writes last, and the last source line named before it, as
+    the name of its file and its number."""
     import re  # this never happens: not on the way of a start
 
     summary = re.compile(r"processed \d+ insns|verification time|stack depth|mark_precise|^\s*$")
     instruction = re.compile(r"^\d+: \(|^;|^from \d|^R\d+=|^\d+: R")
-    source = re.compile(r"^; .* @ .*:(\d+)$")  # since 6.10, from the line table
+    source = re.compile(r"^; .* @ (.*):(\d+)$")  # since 6.10, from the line table
     reason = otherwise
     for line in reversed(lines):
         if not summary.search(line):
             reason = otherwise if instruction.match(line) else line
             break
-    sources = [int(found[1]) for line in lines if (found := source.match(line))]
-    return reason, sources[-1] if sources else 0
+    sources = [(found[1], int(found[2])) for line in lines if (found := source.match(line))]
+    return reason, *(sources[-1] if sources else ("", 0))

@@ -7,6 +7,8 @@ import stat
 
 from bpfscript.target import MachineError
 
+from .cache import identity
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
@@ -33,8 +35,33 @@ class ImportFiles:
             raise MachineError(f"failed to read directory '{path}': {error.strerror}") from error
 
     def text(self, path: str) -> str:
+        return self.data(path).decode("utf-8", "surrogateescape")
+
+    def unwatched(self, path: str) -> None:
+        """It has no witness: what is compiled of such a file is not kept."""
+
+    def identity(self, path: str) -> str:
+        try:
+            return identity(path)
+        except OSError as error:
+            return f"{path} {error.errno}"
+
+    def compiler(self) -> str:
+        from .c_compiler import find
+
+        path = find()
+        return path and self.identity(path)
+
+    def compiled(
+        self, path: str, include_dirs: tuple[str, ...]
+    ) -> tuple[bytes, str, tuple[str, ...]]:
+        from .c_compiler import compile
+
+        return compile(path, include_dirs)
+
+    def data(self, path: str) -> bytes:
         try:
             with open(path, "rb") as file:
-                return file.read().decode("utf-8", "surrogateescape")
+                return file.read()
         except OSError as error:
             raise MachineError(f"failed to open file '{path}': {error.strerror}") from error

@@ -7,7 +7,7 @@ import errno
 import mmap
 import os
 
-from bpfscript.manifest import Internal, Manifest, MapDef, MapType
+from bpfscript.manifest import Internal, Manifest, MapDef, MapType, in_c
 from bpfscript.plain import replace
 from bpfscript.types import Int, String
 
@@ -265,5 +265,5 @@ def sized(definition: MapDef, manifest: Manifest) -> MapDef:
 
 def kernel_name(name: str) -> bytes:
     """A name that the kernel takes for an object: 15 of letters, digits, `_` and `.`"""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in name)
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "_" for c in in_c(name))
     return plain.encode()[:15]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import struct
 from collections.abc import Callable, Mapping
 
 from bpfscript.diagnostics import CompilerBug
-from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation
+from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation, in_c
 from bpfscript.plain import dataclass
 
 from .cache import Cache
-from .errors import BpfError, FeatureMissing, MissingType, TooComplex, VerifierRefused
+from .errors import BpfError, FeatureMissing, MissingType, RefusedC, TooComplex, VerifierRefused
 from .fd import Fd
 from .kernel_types import Tie
 from .maps import Map, kernel_name
@@ -163,8 +164,9 @@ class Loader:
     ) -> Fd:
         """Load a program.
 
-        Raises VerifierRefused with the log when the verifier objects, TooComplex when it gives up,
-        MissingType where it comes to a type of another kernel that this one lacks.
+        Raises VerifierRefused with the log when the verifier objects, RefusedC if to imported C,
+        TooComplex when it gives up, MissingType where it comes to a type of another kernel that
+        this one lacks.
         """
         if (linked := self._linked.get(program.name)) is None:  # some are loaded for each place
             functions = [self.artifact.functions[name] for name in program.functions]
@@ -194,7 +196,7 @@ class Loader:
 
     def _refused(
         self, program: Program, attr: ProgLoad, log_size: int, number: int
-    ) -> VerifierRefused | MissingType | TooComplex:
+    ) -> VerifierRefused | MissingType | RefusedC | TooComplex:
         # a log costs the verifier more than the program: it writes one only on request
         log = ctypes.create_string_buffer(max(log_size, 128))
         attr.log_level, attr.log_size, attr.log_buf = 1, len(log), address(log)
@@ -204,10 +206,15 @@ class Loader:
             number = number if error.errno == errno.ENOSPC else error.errno
         text = log.value.decode(errors="replace")
         refused = VerifierRefused(program.name, text, number)
+        probes = (p for p in self.artifact.manifest.probes if p.program == program.name)
+        probe = next((p.attachments[0].name for p in probes if p.attachments), program.name)
+        script = self.artifact.source_name
+        calls_c = any(in_c(name) != name for name in program.functions)
+        if calls_c and refused.file != os.path.basename(script):
+            place = f"{refused.file}:{refused.line}" if refused.file else ""
+            return self._relocator.explain(text) or RefusedC(probe, place, refused.reason)
         if refused.gave_up:
-            probes = (p for p in self.artifact.manifest.probes if p.program == program.name)
-            probe = next((p.attachments[0].name for p in probes if p.attachments), program.name)
-            return TooComplex(probe, self.artifact.source_name, refused.line, refused.reason)
+            return TooComplex(probe, script, refused.line, refused.reason)
         return self._relocator.explain(text) or refused
 
 

@@ -22,6 +22,7 @@ Asked = dict[tuple[str, str, tuple[str, ...]], str | None]
 _FIXED = frozenset({
     "release", "arch", "cpus", "btf", "modules", "module_btf", "has", "callable_by",
     "kernel_functions", "demangle",
+    "data", "compiled",  # of files and a compiler whose identity is asked for, too
 })  # fmt: skip
 _OF_FILES = frozenset(
     {"user_image", "user_symbols", "instruction_starts", "user_object", "usdt_probes"}
@@ -29,7 +30,7 @@ _OF_FILES = frozenset(
 _ASKED_AGAIN = frozenset({
     "pid_namespace", "tracepoints", "dynamic_events", "tracepoint_format", "raw_tracepoints",
     "kernel_symbol", "bpf_programs", "user_file", "cgroup_id",
-    "kind", "writable_by_all", "names", "text",  # of files to import
+    "kind", "writable_by_all", "names", "text", "identity", "compiler",  # of files to import
 })  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 from check_support import TARGET
 
+from bpfscript.c_library import CLibrary
 from bpfscript.diagnostics import Diagnostic, Reporter, ScriptError, Source
 from bpfscript.frontend import nodes
 from bpfscript.frontend.check import check
@@ -26,6 +27,7 @@ class Files:
 
     held: dict[str, str]
     open_to_all: set[str] = field(default_factory=set)
+    unknown: list[str] = field(default_factory=list)  # that nobody watches
 
     def kind(self, path: str) -> Literal["file", "directory"] | None:
         path = posixpath.normpath(path)
@@ -44,19 +46,39 @@ class Files:
     def text(self, path: str) -> str:
         return self.held[posixpath.normpath(path)]
 
+    def unwatched(self, path: str) -> None:
+        self.unknown.append(path)
+
+    def data(self, path: str) -> bytes:
+        return self.text(path).encode()
+
+    def identity(self, path: str) -> str:
+        return path
+
+    def compiler(self) -> str:
+        return ""
+
+    def compiled(
+        self, path: str, include_dirs: tuple[str, ...]
+    ) -> tuple[bytes, str, tuple[str, ...]]:
+        raise NotImplementedError
+
 
 def merged(
-    text: str, files: dict[str, str], name: str = "stdin", **more: set[str]
+    text: str, files: dict[str, str], name: str = "stdin", open_to_all: set[str] | None = None
 ) -> nodes.Program:
     report = Reporter()
-    program = merge(parse(Source(name, text)), Files(files, **more), report)
+    options = Options(importer=Files(files, open_to_all or set()))
+    program = merge(parse(Source(name, text)), options, report, CLibrary())
     report.raise_errors()
     return program
 
 
-def fault(text: str, files: dict[str, str], name: str = "stdin", **more: set[str]) -> Diagnostic:
+def fault(
+    text: str, files: dict[str, str], name: str = "stdin", open_to_all: set[str] | None = None
+) -> Diagnostic:
     with pytest.raises(ScriptError) as caught:
-        merged(text, files, name, **more)
+        merged(text, files, name, open_to_all)
     return caught.value.diagnostics[0]
 
 
@@ -97,6 +119,12 @@ class TestMerging:
         texts = [definition.text.split(" {")[0] for definition in program.c_definitions]
         assert texts == ["struct S", '#include "lib/h.h"', "struct T"]
 
+    def test_headers_that_read_others_are_noted(self) -> None:
+        files = Files({"a.h": "#define A 1", "b.h": '#include "c.h"'})
+        program = parse(Source("stdin", 'import "a.h"; import "b.h"; begin { }'))
+        merge(program, Options(importer=files), Reporter(), CLibrary())
+        assert files.unknown == ["b.h"]
+
     def test_the_library_is_always_there(self) -> None:
         assert merged('import "stdlib"; begin { }', {}).items
 
@@ -117,9 +145,9 @@ class TestRefusals:
         assert found.message == 'unknown import type: "x.txt"'
 
     @pytest.mark.parametrize("name", ["x.bpf.c", "x.bpf.o"])
-    def test_c_functions(self, name: str) -> None:
+    def test_nobody_to_read_objects(self, name: str) -> None:
         found = fault(f'import "{name}"; begin {{ }}', {name: ""})
-        assert found.message == f'importing C functions is not supported yet: "{name}"'
+        assert found.message == f'this script may not import compiled code: "{name}"'
 
     def test_config(self) -> None:
         found = fault('import "a.bt"; begin { }', {"a.bt": "config = { max_strlen=64 }"})
@@ -131,7 +159,8 @@ class TestRefusals:
         report = Reporter()
         program = parse(Source("stdin", 'import "a.bt"; begin { }'))
         with pytest.raises(ScriptError) as caught:
-            merge(program, Files({"a.bt": TWO}, {"a.bt"}), report)
+            options = Options(importer=Files({"a.bt": TWO}, {"a.bt"}))
+            merge(program, options, report, CLibrary())
         error, warning = caught.value.diagnostics
         assert error.message == "Unable to find suitable path for import"
         assert warning.message == 'skipping due to global write permissions: "a.bt"'

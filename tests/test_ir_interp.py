@@ -41,6 +41,11 @@ def evaluate(body: str, machine: Machine | None = None, *, result: str = "i64") 
     return run(module.functions[0], machine or Machine(), module)
 
 
+def test_imported_c_is_machine_code() -> None:
+    with pytest.raises(Trap, match=r"a\.bpf\.c:f, which is machine code"):
+        evaluate('%1 = const {value=1} : i64 %9 = call_c %1 {name="a.bpf.c:f"} : i64')
+
+
 def program(body: str, kind: str = "begin", names: str = '"one",') -> Module:
     entry = ENTRY.format("TRACEPOINT", kind, names)
     module = read_module(f"{MAPS} func f(%0: ptr<ctx>) {entry} {{ a: {body} }}")

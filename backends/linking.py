@@ -1,0 +1,81 @@
+"""Imported C beside the code of a script: what is reached of it, described in the artifact's BTF.
+
+Functions become static: so the kernel's verifier walks each with what its caller passes, rather
+than by its declaration alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bpfscript.backends import btf
+from bpfscript.btf import BtfType
+from bpfscript.c_library import CFunction, CLibrary
+from bpfscript.codec import ObjectError
+from bpfscript.manifest import CodeFunction
+from bpfscript.plain import replace
+
+_DEPTH = 32  # types inside each other; more than that refers to itself
+
+
+def reached(library: CLibrary, compiled: Iterable[CodeFunction]) -> dict[str, CodeFunction]:
+    """Functions of a library that those compiled call, and so on."""
+    found: dict[str, CodeFunction] = {}
+    waiting = list(compiled)
+    while waiting:
+        for relocation in waiting.pop().relocations:
+            calls, name = relocation.kind in ("call", "callback"), relocation.name
+            if calls and name in library.functions and name not in found:
+                found[name] = library.functions[name].code
+                waiting.append(found[name])
+    return found
+
+
+def described(
+    code: CodeFunction, function: CFunction, symbol: str, types: btf.Writer
+) -> CodeFunction:
+    """The code, whose type, lines and questions to the kernel refer to `types`."""
+    own = function.btf
+
+    def string(offset: int) -> int:
+        return types.string(own.string(offset))
+
+    lines = tuple(replace(n, file=string(n.file), text=string(n.text)) for n in code.lines)
+    core = tuple(replace(row, type=_copied(own.type(row.type), types)) for row in code.core)
+    for row in core:
+        types.string(row.access)
+    params = [(name, types.u64()) for name, _ in own.parameters(function.type)]
+    number = types.function(symbol, params, btf.STATIC)
+    return replace(code, lines=lines, core=core, type_id=number)
+
+
+def _copied(type: BtfType, types: btf.Writer, depth: int = 0) -> int:
+    """A type of another BTF as far as questions to the kernel go: not beyond a pointer."""
+    if depth > _DEPTH:
+        raise ObjectError("damaged object file: a type holds itself")
+    own = type.of
+
+    def inner(number: int) -> int:
+        return _copied(own.type(number), types, depth + 1)
+
+    match type.kind:
+        case "int":
+            _, signed, boolean = own.integer(type)
+            return types.integer(type.name, type.size, signed | 4 * boolean)
+        case "ptr":
+            return types.pointer()
+        case "array":
+            of, count = own.array(type)
+            return types.array(inner(of), count)
+        case "enum" | "enum64":
+            return types.enum(type.name, type.size, type.flag, list(own.enumerators(type).items()))
+        case "struct" | "union":
+            members = [(m.name, inner(m.type), m.bit_offset, m.bits) for m in own.members(type)]
+            return types.composite(type.kind == "union", type.name, type.size, members)
+        case "typedef":
+            return types.typedef(type.name, inner(type.to))
+        case "const" | "volatile" | "restrict" | "type_tag":
+            return inner(type.to)
+        case "void":
+            return 0
+    return types.blob(type.size)
