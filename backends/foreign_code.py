@@ -107,6 +107,8 @@ class Code:
         found = self.maps.relocation(slot, mark.section, mark.value + inner)
         if found is None:
             raise Left(self.maps.reason(mark))
+        if found.addend >> 31:  # of what an immediate holds
+            raise ObjectError(f"damaged object file: {mark.section} is not so large")
         return found
 
     def _named(self, section: str, offset: int) -> str:

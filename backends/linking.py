@@ -6,9 +6,10 @@ than by its declaration alone.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 
-from bpfscript.backends import btf
+from bpfscript.backends import btf, isa
 from bpfscript.btf import BtfType
 from bpfscript.c_library import CFunction, CLibrary
 from bpfscript.codec import ObjectError
@@ -34,8 +35,12 @@ def reached(library: CLibrary, compiled: Iterable[CodeFunction]) -> dict[str, Co
 def described(
     code: CodeFunction, function: CFunction, symbol: str, types: btf.Writer
 ) -> CodeFunction:
-    """The code, whose type, lines and questions to the kernel refer to `types`."""
-    own = function.btf
+    """The code, whose type, lines and questions to the kernel refer to `types`. Immediates are
+    what relocations add to, as libbpf wants it."""
+    own, body = function.btf, bytearray(code.code)
+    for r in code.relocations:
+        value = r.addend if r.kind == "map_value" else -1 if r.kind in ("call", "kfunc") else 0
+        struct.pack_into("<i", body, isa.SLOT * r.instruction + 4, value)
 
     def string(offset: int) -> int:
         return types.string(own.string(offset))
@@ -46,7 +51,7 @@ def described(
         types.string(row.access)
     params = [(name, types.u64()) for name, _ in own.parameters(function.type)]
     number = types.function(symbol, params, btf.STATIC)
-    return replace(code, lines=lines, core=core, type_id=number)
+    return replace(code, code=bytes(body), lines=lines, core=core, type_id=number)
 
 
 def _copied(type: BtfType, types: btf.Writer, depth: int = 0) -> int:

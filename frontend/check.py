@@ -37,7 +37,9 @@ def check(
     report.raise_errors()
     limits = configuration.limits
     library = CLibrary()
-    program = _without_macros(_with_imports(program, options, report, library), report)
+    inside = configuration.unstable("import_statement") != "error"
+    program = _with_imports(program, options, report, library, inside)
+    program = _without_macros(program, report)
     known = CTypes(
         lambda: target.btf, program.c_definitions, options.include_dirs, options.include_files,
         lambda: filter(None, map(target.module_btf, target.modules)),
@@ -56,13 +58,14 @@ def check(
 
 
 def _with_imports(
-    program: nodes.Program, options: Options, report: Reporter, library: CLibrary
+    program: nodes.Program, options: Options, report: Reporter, library: CLibrary, inside: bool
 ) -> nodes.Program:
-    if not program.imports:
+    """inside: those in bodies, too."""
+    if not program.imports and not inside:
         return program
     from .imports import merge
 
-    return merge(program, options, report, library)
+    return merge(program, options, report, library, inside)
 
 
 def _without_macros(program: nodes.Program, report: Reporter) -> nodes.Program:

@@ -7,7 +7,7 @@ from bpfscript.types import TSERIES_AGGREGATES, Aggregate, Type
 from . import nodes
 from .check_arguments import Arguments
 from .check_operators import as_integer
-from .check_types import unstable_text
+from .check_types import unstable_text, unstable_warning
 from .functions import AGGREGATES, FUNCTIONS
 
 MAX_HIST_BITS, MAX_LHIST_BUCKETS, MAX_INTERVALS = 5, 1000, 1_000_000
@@ -114,9 +114,5 @@ class Aggregates(Arguments):
                 self.error(node.span, unstable_text("tseries"))
                 return False
             case "warn":
-                self.report.warning(
-                    node.span,
-                    "Script is using an unstable feature: tseries. To prevent this warning you "
-                    "must explicitly enable it in the config e.g. unstable_tseries=enable",
-                )
+                self.report.warning(node.span, unstable_warning("tseries"))
         return True

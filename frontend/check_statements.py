@@ -9,6 +9,7 @@ from . import nodes
 from .check_base import known
 from .check_expressions import Expressions
 from .check_maps import read_type
+from .check_types import unstable_warning
 from .functions import AGGREGATES
 from .join import holds, promote, promote_integers
 from .typed import Local
@@ -75,12 +76,19 @@ class Statements(Expressions):
             case nodes.Return():
                 self._return(node)
             case nodes.Import():
-                self.error(
-                    node.span,
+                self._import(node)
+
+    def _import(self, node: nodes.Import) -> None:
+        """Where it is allowed, `imports.merge` has done it already."""
+        match self.configuration.unstable("import_statement"):
+            case "error":
+                text = (
                     "Import statements that are not at the top level are primarily for the "
-                    "standard library.",
-                    "import at the top of the script",
+                    "standard library."
                 )
+                self.error(node.span, text, "import at the top of the script")
+            case "warn":
+                self.report.warning(node.span, unstable_warning("import_statement"))
 
     def _expression_statement(self, node: nodes.ExprStatement) -> None:
         value = node.value

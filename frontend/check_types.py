@@ -278,3 +278,10 @@ def unstable_text(feature: str) -> str:
         f"{feature} feature is not enabled by default. To enable this unstable feature, set the "
         f"config flag to enable. unstable_{feature}=enable"
     )
+
+
+def unstable_warning(feature: str) -> str:
+    return (
+        f"Script is using an unstable feature: {feature}. To prevent this warning you must "
+        f"explicitly enable it in the config e.g. unstable_{feature}=enable"
+    )

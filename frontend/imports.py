@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from itertools import chain
 
 from bpfscript.btf import BtfError
 from bpfscript.c_library import CLibrary
@@ -14,24 +15,39 @@ from .c_functions import signature
 from .typed import Importer, Options
 
 COMPILED = (".bpf.c", ".bpf.o")
+FOR_BODIES = (".c", ".h", ".o")
 SUPPORTED = (".bt", ".h", *COMPILED)
 
 
 def merge(
-    program: nodes.Program, options: Options, report: Reporter, library: CLibrary
+    program: nodes.Program,
+    options: Options,
+    report: Reporter,
+    library: CLibrary,
+    inside: bool = False,
 ) -> nodes.Program:
     """The program with the items of all files that it imports in front of its own.
 
-    library: takes what is compiled. Raises ScriptError for files that are not there, not to be
-    trusted or wrong.
+    library: takes what is compiled. inside: bodies may import, too. Raises ScriptError for files
+    that are not there, not to be trusted or wrong.
     """
+    within = chain.from_iterable(map(nodes.walk, program.items if inside else ()))
+    nested = [node for node in within if isinstance(node, nodes.Import)]
+    if not program.imports and not nested:
+        return program
     if options.importer is None:
-        report.error(program.imports[0].span, "this script may not import files")
+        report.error((*program.imports, *nested)[0].span, "this script may not import files")
         raise ScriptError(report.errors)
     root = posixpath.dirname(program.span.source.name)
     imports = _Imports(options.importer, options, root, report, library)
     for node in program.imports:
         imports.load(node)
+    for node in nested:
+        if node.path.endswith(FOR_BODIES):
+            imports.load(node)
+        else:
+            text = "inside of a body, only a C file, a header or an object can be imported"
+            report.error(node.span, text)
     report.raise_errors()
     library.link()
     return nodes.evolve(

@@ -10,7 +10,7 @@ from bpfscript.ir.types import I64, MAP, STACK
 from bpfscript.types import Aggregate, Int, Tuple, Type
 
 from . import nodes, relocated
-from .body import PROBE, RETURNED, Body, Called, Loop, is_scalar, is_signed, unsupported
+from .body import PROBE, RETURNED, Body, Called, Loop, is_scalar, is_signed
 from .functions import AGGREGATES
 from .lower_expressions import (
     assign,
@@ -57,7 +57,7 @@ def statement(body: Body, node: nodes.Statement) -> None:
         case nodes.Return():
             _return(body, node)
         case nodes.Import():
-            raise unsupported(node.span, "an import inside a probe")
+            pass  # done before the check
 
 
 def expression_statement(body: Body, node: nodes.Expr) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,22 @@ class TestCode:
         first, second = (elf.write(compiled(tmp_path, script, m=MIXED).artifact) for _ in "12")
         assert first == second
 
+    def test_immediates_are_what_libbpf_adds_to(self, tmp_path: Path) -> None:
+        more = """
+            static long (*loop)(unsigned n, void *call, void *context, long flags) = (void *)181;
+            static const char text[] = "abcdefgh"; int one; int two; int three[3];
+            static int each(unsigned n, void *context) { three[2] += text[n & 7]; return 0; }
+            int looped(void) { two++; loop(3, each, &two, 0); return three[2] + one + two; }"""
+        script = 'import "l.bpf.c"; begin { print(looped()); }'
+        artifact = compiled(tmp_path, script, l=more).artifact
+        seen = set[str]()
+        for function in list(artifact.functions.values())[1:]:
+            for r in function.relocations:
+                (value,) = struct.unpack_from("<i", function.code, 8 * r.instruction + 4)
+                assert value == (r.addend if r.kind == "map_value" else 0)
+                seen.add(f"{r.kind} {bool(value)}")
+        assert seen == {"callback False", "map_value True", "map_value False"}
+
     def test_objects_may_call_each_other(self, tmp_path: Path) -> None:
         script = 'import "one.bpf.c"; import "two.bpf.c"; begin { print(one(3)); }'
         one = "int two(int); int one(int v) { return two(v) + 1; }"
@@ -152,6 +169,18 @@ class TestCode:
         ).artifact
         names = [name.rpartition(":")[2] for name in artifact.programs[0].functions]
         assert names == ["begin_1", "one", "two"]
+
+    def test_inside_of_bodies(self, tmp_path: Path) -> None:
+        body = """macro m(v) { import "a.bpf.c"; plus1(v) }
+            begin { if (1) { import "b.bpf.c"; } m(b()); }"""
+        files = {"a": PLUS1, "b": "int b(void) { return 1; }"}
+        allowed = "config = { unstable_import_statement=enable } "
+        assert len(compiled(tmp_path, allowed + body, **files).artifact.programs[0].functions) == 3
+        warned = compiled(tmp_path, allowed.replace("enable", "warn") + body, **files).warnings
+        assert {w.span.text for w in warned} >= {'import "a.bpf.c";', 'import "b.bpf.c";'}
+        (tmp_path / "c.bt").write_text("macro c() { 1 }")
+        (found,) = faults(tmp_path, allowed + 'begin { import "c.bt"; }')
+        assert found.span.text == 'import "c.bt";'
 
     def test_the_first_of_two_counts(self, tmp_path: Path) -> None:
         script = 'import "one.bpf.c"; import "two.bpf.c"; begin { print(plus1(3)); }'
