@@ -17,13 +17,14 @@ Read = Callable[[int, int], bytes]  # (offset, size) → at most so many bytes
 
 MAGIC = b"\x7fELF"
 SYMTAB, DYNSYM = 2, 11  # SHT_*
-_NOTE, _LOAD, _EXECUTABLE = 7, 1, 2  # SHT_NOTE, PT_LOAD, ET_EXEC
+_NOTE, _LOAD, _EXECUTABLE, _RUNS = 7, 1, 2, 1  # SHT_NOTE, PT_LOAD, ET_EXEC, PF_X
 FUNCTIONS, OBJECTS = (2, 10), (1,)  # STT_FUNC, STT_GNU_IFUNC; STT_OBJECT
 
 
 class Section(NamedTuple):
     name: bytes
     type: int
+    address: int
     offset: int
     size: int
     link: int
@@ -33,6 +34,7 @@ class Segment(NamedTuple):
     offset: int
     address: int
     size: int  # in the file
+    runs: bool  # it is code
 
 
 class Symbol(NamedTuple):
@@ -85,17 +87,17 @@ class ElfImage:
         self.whole = len(programs) == step * count and len(tables) == section_step * section_count
         for raw in _rows(programs, step):
             if self.wide:
-                kind, _, offset, address, _, size = self.unpack("IIQQQQ", raw)
+                kind, flags, offset, address, _, size = self.unpack("IIQQQQ", raw)
             else:
-                kind, offset, address, _, size = self.unpack("IIIII", raw)
+                kind, offset, address, _, size, _, flags = self.unpack("IIIIIII", raw)
             if kind == _LOAD:
-                segments.append(Segment(offset, address, size))
+                segments.append(Segment(offset, address, size, bool(flags & _RUNS)))
         form = "IIQQQQI" if self.wide else "IIIIIII"
         rows = [self.unpack(form, raw) for raw in _rows(tables, section_step)]
         strings = self.read(*rows[names][4:6]) if names < len(rows) else b""
         return segments, [
-            Section(_string(strings, name), kind, offset, size, link)
-            for name, kind, _, _, offset, size, link in rows
+            Section(_string(strings, name), kind, address, offset, size, link)
+            for name, kind, _, address, offset, size, link in rows
         ]
 
     def unpack(self, form: str, raw: bytes, at: int = 0) -> tuple[int, ...]:
