@@ -66,7 +66,7 @@ def compile(
 
     options = Options(
         positional=tuple(map(str, parameters)), named=dict(named or {}), unsafe=unsafe, pid=pid,
-        portable=portable, oldest=target is None,
+        targets=not portable, portable=portable, oldest=target is None,
     )  # fmt: skip
     with _COMPILING:
         result = driver.compile(Source(name, text), _target(target), options, backend=backend)

@@ -57,6 +57,7 @@ def options(command: Command, mode: str, importer: Importer | None = None) -> Op
         named=command.named,
         unsafe=command.has("unsafe"),
         pid=pid(command),
+        targets=any(map(command.has, ("pid", "cmd", "dwarf-pid"))),
         warnings=warnings(command),
         split=not command.has("emit") and not command.has("aot"),
         environment=environment,
@@ -80,8 +81,16 @@ def backend(command: Command) -> str:
 
 def pid(command: Command) -> int | None:
     """The process of -p, which is there."""
-    if (text := command.last("pid")) is None:
-        return None
+    text = command.last("pid")
+    return None if text is None else _process(text)
+
+
+def dwarf_pids(command: Command) -> list[int]:
+    """Processes of --dwarf-pid, which are there."""
+    return list(map(_process, command.all("dwarf-pid")))
+
+
+def _process(text: str) -> int:
     import re
 
     from bpfscript.runtime.process import watch

@@ -12,6 +12,7 @@ from bpfscript.inputs import (
     backend,
     cache,
     described,
+    dwarf_pids,
     options,
     pid,
     source,
@@ -214,7 +215,8 @@ def trace(
         if not mode and not command.has("trace-json"):
             native = _native(printer, machine.features.cache)
         session = Session(
-            artifact, shown, pid=pid(command), child=child, dry_run=command.has("dry-run"),
+            artifact, shown, pid=pid(command), child=child,
+            unwound=dwarf_pids(command), dry_run=command.has("dry-run"),
             features=machine.features, warn=console.warning,
             say=console.lines if command.has("verbose") else lambda _: None,
             native=native,

@@ -29,6 +29,7 @@ OPTIONS = (
     Option("list", "l", "", "list probes that match, or those of a script; -v: with arguments"),
     Option("cmd", "c", "COMMAND", "start this command, trace it, end with it"),
     Option("pid", "p", "PID", "trace this process only, end with it"),
+    Option("dwarf-pid", "", "PID", "let dw_ustack unwind this process, too; repeatable"),
     Option("output", "o", "FILE", "write what the script prints to FILE"),
     Option("", "f", "FORMAT", "output format: text, json"),
     Option("", "B", "MODE", "output buffering: line, full, none"),
@@ -75,7 +76,6 @@ OPTIONS = (
     Option("version", "V", "", "show the version", OTHERS),
     Option("btf", "b", "", "accepted: BTF is always used", OTHERS, means="btf"),
     Option("debuginfo", "", "DIR", "debug information is looked for in the usual places", ABSENT),
-    Option("dwarf-pid", "", "PID", "stacks are walked by frame pointers", ABSENT),
     Option("usdt-file-activation", "", "", "the kernel counts who uses a USDT probe", ABSENT),
 )
 

@@ -41,6 +41,7 @@ ROWS = (
     Builtin("jiffies", UINT64, "Ticks of the kernel."),
     Builtin("kstack", None, "Kernel stack."),
     Builtin("ustack", None, "User stack."),
+    Builtin("dw_ustack", None, "User stack, unwound by DWARF."),
     Builtin("leader_comm", String(16), "Name of the thread group's leader."),
     Builtin("leader_tid", INT32, "Thread id of the thread group's leader."),
     Builtin("ncpus", UINT64, "Number of processors."),

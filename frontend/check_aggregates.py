@@ -7,7 +7,6 @@ from bpfscript.types import TSERIES_AGGREGATES, Aggregate, Type
 from . import nodes
 from .check_arguments import Arguments
 from .check_operators import as_integer
-from .check_types import unstable_text, unstable_warning
 from .functions import AGGREGATES, FUNCTIONS
 
 MAX_HIST_BITS, MAX_LHIST_BUCKETS, MAX_INTERVALS = 5, 1000, 1_000_000
@@ -87,7 +86,7 @@ class Aggregates(Arguments):
 
     def _tseries(self, node: nodes.Call) -> tuple[int, ...] | None:
         params = self._literals(node, {1: "interval_ns", 2: "num_intervals"})
-        if params is None or not self._unstable(node):
+        if params is None or not self.allows(node.span, "tseries"):
             return None
         interval, count = params
         fault = None
@@ -107,12 +106,3 @@ class Aggregates(Arguments):
             self.error(node.span, f"tseries() {fault}")
             return None
         return (interval, count, TSERIES_AGGREGATES.index(agg or ""))
-
-    def _unstable(self, node: nodes.Call) -> bool:
-        match self.configuration.unstable("tseries"):
-            case "error":
-                self.error(node.span, unstable_text("tseries"))
-                return False
-            case "warn":
-                self.report.warning(node.span, unstable_warning("tseries"))
-        return True

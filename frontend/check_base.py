@@ -16,7 +16,7 @@ from bpfscript.target import Target
 from bpfscript.types import BOOL, VOID, Field, Int, String, Struct, Type
 
 from . import nodes
-from .config import Configuration
+from .config import Configuration, unstable_text, unstable_warning
 from .join import literal_type
 from .scopes import Scopes
 from .typed import Checked, Constant, Instance, Local
@@ -134,6 +134,16 @@ class CheckerBase(ABC):
         """Note what a portable object takes for granted; see manifest.Assumption."""
         if self.checked.options.portable:
             self.checked.assumed[kind, name] = str(value)
+
+    def allows(self, span: Span, feature: str, shown: str = "") -> bool:
+        """Whether the configuration has an unstable feature, which may come with a warning."""
+        match self.configuration.unstable(feature):
+            case "error":
+                self.error(span, unstable_text(feature, shown))
+                return False
+            case "warn":
+                self.report.warning(span, unstable_warning(feature, shown))
+        return True
 
     def number(self, node: nodes.Node) -> int | None:
         """Value of an integer literal."""

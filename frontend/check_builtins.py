@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfscript.arch import ARCHES
+from bpfscript.target import FEATURES
 from bpfscript.types import INT64, UINT64, VOID, Int, Pointer, Record, Stack, Struct, Symbol, Type
 
 from . import nodes
@@ -63,17 +64,11 @@ class Builtins(Types):
     def missing(self, node: Word) -> bool:
         """Report names that are gone, or that are known but not to be had."""
         name, hint = node.name.removeprefix("__builtin_"), None
-        options = self.checked.options
         if name.startswith("sarg") and name[4:].isdecimal():
             text = "sarg* is deleted. This was deprecated in v0.21 and was last available in v0.24."
             hint = 'Use *(reg("sp") + <stack_offset>) instead.'
         elif name == "unwatch":
             text = "unwatch() is deleted, as are watchpoints on the arguments of functions."
-        elif name == "dw_ustack" and options.pid is None and options.child is None:
-            text = "dw_ustack requires a target process. Use -p or -c to specify one."
-        elif name == "dw_ustack":
-            text = "Unwinding by DWARF is not supported: dw_ustack cannot be had."
-            hint = "ustack follows frame pointers"
         else:
             return False
         self.error(node.span, text, hint)
@@ -119,7 +114,7 @@ class Builtins(Types):
                 return self._function(node)
             case "retval":
                 return self._return_value(node)
-            case "kstack" | "ustack":
+            case "kstack" | "ustack" | "dw_ustack":
                 return self.stack(node, row.name, ())
             case "probe" if len(self.instance.names) == 1:
                 return self.literal(node, self.instance.names[0].encode())
@@ -197,6 +192,9 @@ class Builtins(Types):
     ) -> Type | None:
         """`kstack`, `ustack(perf, 3)`: an optional mode, then an optional limit."""
         side = "kernel" if name == "kstack" else "user"
+        if name == "dw_ustack" and (fault := self._no_unwinding()):
+            self.error(node.span, fault, "ustack follows frame pointers")
+            return None
         mode, limit, rest = self.limits.stack_mode, DEFAULT_FRAMES, list(args)
         if mode == "build_id" and side == "kernel":
             mode = "raw"
@@ -215,6 +213,18 @@ class Builtins(Types):
             self.error(node.span, f"{name}(): Expected stack mode as first argument")
             return None
         return Stack("kernel" if side == "kernel" else "user", mode, limit)
+
+    def _no_unwinding(self) -> str | None:
+        """Why stacks cannot be unwound by DWARF."""
+        if self.checked.options.portable:
+            return "an object cannot have dw_ustack: its target processes are read when it is run"
+        if not self.checked.options.targets:
+            return "dw_ustack requires a target process. Use -p, -c, or --dwarf-pid to specify one."
+        if (arch := self.target.arch) != "x86_64":
+            return f"dw_ustack is for x86_64, this machine is {arch}"
+        if not self.target.has("task_pt_regs"):
+            return f"dw_ustack needs what this kernel lacks: {FEATURES['task_pt_regs']}"
+        return None
 
     def _frames(
         self, node: Word, name: str, argument: nodes.Expr | nodes.TypeName | nodes.Typeof

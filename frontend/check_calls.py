@@ -42,6 +42,8 @@ from .functions import (
 from .join import base_name
 from .probes import PROBES
 
+_BY_DWARF = "dw_ustack (DWARF stack unwinding)"
+
 Rule = Callable[["Calls", nodes.Call], Type | None]
 
 CLOCKS = ("boot", "monotonic", "tai", "sw_tai")
@@ -122,6 +124,8 @@ class Calls(Memory, Parameters):
     # Stacks and maps
 
     def stack_call(self, node: nodes.Call) -> Type | None:
+        if node.name == "dw_ustack" and not self.allows(node.span, node.name, _BY_DWARF):
+            return None
         return self.stack(node, node.name, node.args)
 
     def length(self, node: nodes.Call) -> Type | None:
@@ -452,6 +456,7 @@ RULES: dict[str, Rule] = {
     "default_str_length": Calls.string_length,
     "kstack": Calls.stack_call,
     "ustack": Calls.stack_call,
+    "dw_ustack": Calls.stack_call,
     "len": Calls.length,
     "delete": Calls.delete,
     "has_key": Calls.key_argument,

@@ -9,7 +9,7 @@ from . import nodes
 from .check_base import known
 from .check_expressions import Expressions
 from .check_maps import read_type
-from .check_types import unstable_warning
+from .config import unstable_warning
 from .functions import AGGREGATES
 from .join import holds, promote, promote_integers
 from .typed import Local

@@ -35,6 +35,7 @@ from bpfscript.types import (
 
 from . import nodes
 from .check_access import Access
+from .config import unstable_text
 from .join import base_name, unsigned_type
 from .lexer import BUILTINS as RESERVED
 from .typed import Constant
@@ -271,17 +272,3 @@ def _castable_to_array(have: Type, want: Array) -> bool:
     if isinstance(have, Int | Bool):
         return want.size == have.size or have.size < want.size <= 8
     return False
-
-
-def unstable_text(feature: str) -> str:
-    return (
-        f"{feature} feature is not enabled by default. To enable this unstable feature, set the "
-        f"config flag to enable. unstable_{feature}=enable"
-    )
-
-
-def unstable_warning(feature: str) -> str:
-    return (
-        f"Script is using an unstable feature: {feature}. To prevent this warning you must "
-        f"explicitly enable it in the config e.g. unstable_{feature}=enable"
-    )

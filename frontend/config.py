@@ -223,3 +223,17 @@ def _word(key: str, kind: Kind, text: str) -> str:
         *first, last = WORDS[kind]
         raise Invalid(f"{key}: Invalid value: valid values are {', '.join(first)} and {last}.")
     return text
+
+
+def unstable_text(feature: str, shown: str = "") -> str:
+    return (
+        f"{shown or feature} feature is not enabled by default. To enable this unstable feature, "
+        f"set the config flag to enable. unstable_{feature}=enable"
+    )
+
+
+def unstable_warning(feature: str, shown: str = "") -> str:
+    return (
+        f"Script is using an unstable feature: {shown or feature}. To prevent this warning you "
+        f"must explicitly enable it in the config e.g. unstable_{feature}=enable"
+    )

@@ -174,6 +174,7 @@ ROWS = (
     # Stacks
     Function("kstack", 0, 2, ("other",), None, "Kernel stack."),
     Function("ustack", 0, 2, ("other",), None, "User stack."),
+    Function("dw_ustack", 0, 2, ("other",), None, "User stack, unwound by DWARF."),
     # Map elements
     Function("len", 1, 1, ("other",), INT64, "Number of elements or frames."),
     Function("delete", 1, 2, ("other",), None, "Remove an element."),

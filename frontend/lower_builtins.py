@@ -87,7 +87,8 @@ def symbol(body: Body, address: Value, type: object) -> Value:
 def stack(body: Body, node: Node) -> Value:
     type = body.checked.types[node]
     assert isinstance(type, Stack)
-    return body.emit("stack_trace", kind=type.kind, limit=type.limit)
+    unwound = isinstance(node, nodes.Identifier | nodes.Call) and node.name.endswith("dw_ustack")
+    return body.emit("stack_trace", kind="dwarf" if unwound else type.kind, limit=type.limit)
 
 
 def _current_task(body: Body, node: Node) -> Value:
@@ -132,6 +133,7 @@ BUILTINS: dict[str, Callable[[Body, Node], Value]] = {
     "retval": _return_value,
     "kstack": stack,
     "ustack": stack,
+    "dw_ustack": stack,
     "ctx": _context,
     "curtask": _current_task,
     "usermode": _usermode,

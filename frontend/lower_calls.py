@@ -40,7 +40,7 @@ def call(body: Body, node: nodes.Call) -> Value:
         return CALLS[name](body, node) or _nothing(body)
     if not node.args and (number := argument_number(name)) is not None:
         return numbered_argument(body, number)
-    if name in BUILTINS and (not node.args or name in ("kstack", "ustack")):
+    if name in BUILTINS and (not node.args or name in ("kstack", "ustack", "dw_ustack")):
         return BUILTINS[name](body, node)
     if name in body.checked.library.named:
         return _c_call(body, node)

@@ -156,7 +156,7 @@ class Options:
     named: dict[str, str] = field(default_factory=dict)  # --name=value after `--`
     unsafe: bool = False
     pid: int | None = None  # -p: only this process
-    child: int | None = None  # pid of the -c command
+    targets: bool = False  # -p, -c or --dwarf-pid name processes
     warnings: int = 1  # 0: --no-warnings, 1, 2: -k
     split: bool = False  # maps may be kept in two: nobody but our runtime is going to read them
     environment: dict[str, str] = field(default_factory=dict)  # BPFTRACE_* and BPFSCRIPT_*

@@ -102,7 +102,7 @@ def _comm(run: Interpreter, instr: Instr, args: Args) -> Address:
 
 def _stack_trace(run: Interpreter, instr: Instr, args: Args) -> Address:
     kind, limit = str(instr.attrs["kind"]), _int(instr, "limit")
-    pid = run.machine.pid_tgid >> 32 if kind == "user" else 0
+    pid = 0 if kind == "kernel" else run.machine.pid_tgid >> 32
     frames = [pid, *run.machine.stacks.get(kind, ())[:limit]]
     data = b"".join(f.to_bytes(8, "little") for f in frames)
     return _result(instr, data.ljust(8 + 8 * limit, b"\0"))

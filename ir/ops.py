@@ -173,7 +173,7 @@ OPS: dict[str, OpDef] = _table(
     ),
     OpDef(
         "stack_trace", (), "stack", READS | CALLS,
-        "types.Stack of `kind` (kernel, user) with up to `limit` frames.",
+        "types.Stack of up to `limit` frames; `kind`: kernel, user, or dwarf, the user's unwound.",
         ("kind", "limit"), high=True,
     ),
     # High: memory that only probe reads reach, and aggregates

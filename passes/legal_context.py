@@ -153,8 +153,13 @@ def task(code: Code) -> Value:
     return code.value("to_ptr", code.call("get_current_task"), type=KERNEL)
 
 
+def process(code: Code) -> Value:
+    """uint64: the process as our PID namespace counts, 0 if it does not have it."""
+    return code.op("lshr", _process_ids(code), 32)
+
+
 def _process_ids(code: Code) -> Value:
-    """uint64: process and thread as our PID namespace counts, 0 for those it does not have."""
+    """uint64: process and thread, likewise."""
     if (namespace := code.target.pid_namespace) is None:
         return code.call("get_current_pid_tgid")
     device, inode = map(code.const, kernel_namespace(namespace))
@@ -168,8 +173,8 @@ def stack_trace(code: Code, instr: Instr) -> Value:
     kind, limit = instr.attrs["kind"], instr.attrs["limit"]
     assert isinstance(limit, int)
     slot = code.slot(8 + 8 * limit)
-    process = code.op("lshr", _process_ids(code), 32) if kind == "user" else code.const(0)
-    code.store(slot, process)
+    owner = process(code) if kind == "user" else code.const(0)
+    code.store(slot, owner)
     ours, entry = 0, code.function.entry
     if entry:
         ours = SKIPPED if entry.syscalls else 2 * (entry.kind in TRAMPOLINE_KINDS)

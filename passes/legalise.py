@@ -22,6 +22,7 @@ from . import (
     legal_memory,
     legal_strings,
     legal_typed,
+    legal_unwind,
 )
 from .captures import capture_context
 from .code import Code
@@ -36,7 +37,7 @@ EXPANSIONS: dict[str, Callable[[Code, Instr], Value | None]] = {
     "user_mode": legal_context.user_mode,
     "comm": legal_context.comm,
     "current_task": legal_context.current_task,
-    "stack_trace": legal_context.stack_trace,
+    "stack_trace": legal_unwind.stack_trace,
     "read_int": legal_memory.read_int,
     "read_sized": legal_memory.read_sized,
     "read_mem": legal_memory.read_mem,

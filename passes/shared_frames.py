@@ -1,4 +1,4 @@
-"""Frames that loops over maps share with their callbacks, once they have left the stack.
+"""Frames that the kernel's loops share with their callbacks, once they have left the stack.
 
     call for_each_map_elem %m, %body, %frame, 0  →  call for_each_map_elem %m, %body, 0, 0
     body(…, %f): store %f, %v {off=8}            →  body(…, %f): %s = slot …; store %s, %v {off=8}
@@ -13,6 +13,8 @@ from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.types import I64, STACK
 
 from .values import replace
+
+LOOPS = ("for_each_map_elem", "loop")  # helpers: the second argument is called, the third shared
 
 
 class SharedFrames:
@@ -56,7 +58,7 @@ class SharedFrames:
 
 
 def _loops(block: Block) -> list[Instr]:
-    return [i for i in block.instrs if i.attrs.get("helper") == "for_each_map_elem"]
+    return [i for i in block.instrs if i.attrs.get("helper") in LOOPS]
 
 
 def _hand_over_null(block: Block, loop: Instr) -> None:

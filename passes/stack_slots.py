@@ -6,7 +6,7 @@
 The verifier knows what is on the stack, so what rounds of a loop write there leaves it, too. It
 gives 512 bytes to a whole chain of calls (check_max_stack_depth); BUDGET leaves room for what
 registers spill. Slots share memory if never needed at once: liveness of the pointers to
-them, then first-fit colouring, largest first. What loops over maps share with their callbacks
+them, then first-fit colouring, largest first. What the kernel's loops share with their callbacks
 leaves last: each callback then looks the scratch memory up. It is safe from other programs since
 each function has its own region and the kernel does not enter a program twice on one CPU. Cost:
 instructions, and slots times groups of slots.
@@ -26,12 +26,12 @@ from bpfscript.target import Target
 from .chains import chain_lengths
 from .initialised import FILLED, slots_of
 from .scratch import SCRATCH_MAX, move
-from .shared_frames import SharedFrames
+from .shared_frames import LOOPS, SharedFrames
 from .values import definitions, operands, replace
 
 BUDGET = 320  # bytes of slots in a chain of calls
 CHAIN_MAX = 8  # functions: MAX_CALL_FRAMES
-_ON_STACK = ("iter_num_new", "iter_num_next", "iter_num_destroy", "loop")
+_ON_STACK = ("iter_num_new", "iter_num_next", "iter_num_destroy")
 
 
 def stack_slots(module: Module, target: Target, budget: int = BUDGET) -> None:
@@ -150,14 +150,14 @@ class _Slots:
         return found
 
     def _bound_to_stack(self) -> tuple[set[Value], set[Value]]:
-        """bpf_for_each_map_elem takes nothing but stack for a frame."""
+        """The kernel's loops take nothing but stack for a frame."""
         pinned: set[Value] = set()
         frames: set[Value] = set()
         for instr in self.function.instructions():
             helper = instr.attrs.get("helper")
-            if helper == "for_each_map_elem" and instr.args[2] in self.bits:
+            if helper in LOOPS and instr.args[2] in self.bits:
                 frames.add(instr.args[2])
-            elif instr.op == "call_function" or helper in (*_ON_STACK, "for_each_map_elem"):
+            elif instr.op == "call_function" or helper in (*_ON_STACK, *LOOPS):
                 for arg in instr.args:
                     pinned |= self.roots.get(arg, set())
         return pinned | {s for p in pinned | frames for s in self.together.get(p, ())}, frames

@@ -56,7 +56,7 @@ _USES = {
     "iter": ("iter", "nothing: it is refused"),
     "get_func_ip": ("func at the return of a function", "nothing: the program is refused"),
     "get_current_task_btf": ("kernel structs, comm and curtask, loaded", "probe reads of them"),
-    "task_pt_regs": ("arguments of system calls, loaded", "probe reads of them"),
+    "task_pt_regs": ("dw_ustack; arguments of system calls, loaded", "no dw_ustack; probe reads"),
     "override_return": ("override()", "nothing: it is refused"),
     "probe_write_user": ("write_user()", "nothing: it is refused"),
     "get_tai_ns": ("nsecs(tai), tseries", "nothing: use nsecs(sw_tai)"),

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import mmap
 import os
+from array import array
 
 from bpfscript.manifest import Internal, Manifest, MapDef, MapType, in_c
 from bpfscript.plain import replace
@@ -117,6 +118,15 @@ class Map:
     def update(self, key: bytes, value: bytes) -> None:
         """Set a value; for a per-CPU map, the same one on each CPU."""
         self._write(key, [value] * self.copies)
+
+    def fill(self, values: bytes) -> None:
+        """Set the first entries of an array at once (since 5.6)."""
+        if count := len(values) // self.definition.value_size:
+            keys, content = buffer_of(array("I", range(count)).tobytes()), buffer_of(values)
+            attr = MapBatch(
+                keys=address(keys), values=address(content), count=count, map_fd=self.fd.fileno()
+            )
+            self.kernel.bpf(Cmd.MAP_UPDATE_BATCH, attr, self.definition.name)
 
     def delete(self, key: bytes) -> bool:
         """Remove an entry; whether there was one."""

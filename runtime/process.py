@@ -41,6 +41,8 @@ class Child:
         self._go, self._failed = Fd(go), Fd(failed)
         self.status: int | None = None  # as waitpid(2) gives it
         self.pidfd = watch(self.pid)
+        self._waits = True  # before exec
+        self._stopped = False  # at the entry point
 
     @classmethod
     def start(cls, command: str) -> Child:
@@ -60,8 +62,29 @@ class Child:
             )
         return cls(arguments, found[0])
 
+    def run_to_entry(self) -> None:
+        """Let it execute its program, up to where that begins: libraries are mapped then.
+
+        Raises MachineError if that cannot be executed.
+        """
+        from .ptrace import run_to_entry
+
+        self.status = run_to_entry(self.pid, self._execute)
+        self._stopped = self.status is None
+
     def release(self) -> None:
         """Let it run its program. Raises MachineError if that cannot be executed."""
+        if self._stopped:
+            self._continue()
+        elif self._waits:
+            self._execute()
+
+    def _continue(self) -> None:
+        self._stopped = False
+        signal.pidfd_send_signal(self.pidfd.fileno(), signal.SIGCONT)
+
+    def _execute(self) -> None:
+        self._waits = False
         os.write(self._go.fileno(), b"g")
         self._go.close()
         reason = os.read(self._failed.fileno(), 16)  # the end of file: exec has closed it
@@ -88,6 +111,8 @@ class Child:
         """Send it SIGTERM if it still runs, and wait for it, but no longer than a second."""
         if not self.ended():
             signal.pidfd_send_signal(self.pidfd.fileno(), signal.SIGTERM)
+            if self._stopped:
+                self._continue()
             select([self.pidfd], [], [], 1.0)
             self.ended()
         for fd in (self.pidfd, self._go, self._failed):

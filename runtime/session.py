@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from types import TracebackType
 
 from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, ProbeInfo, Program
+from bpfscript.target import MachineError
+from bpfscript.unwind_tables import PROCESSES
 
 from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
@@ -39,6 +41,7 @@ from .wait import Waiter
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .governor import Governor
+    from .unwinding import Tables
 
 _LOST_EVERY = 1.0  # seconds between looks at the count of lost events
 _GRACE = 0.5  # seconds that a child has if nothing else keeps the run going
@@ -50,6 +53,7 @@ class Session:
     """Owns all that a run has in the kernel; leaving the context lets go of it, links first.
 
     pid, child  the process that the run is about; its end ends the run
+    unwound     processes besides it whose stacks `dw_ustack` follows
     dry_run     attach, then stop
     signals     SIGINT and SIGTERM end the run, SIGUSR1 runs `self` probes; main thread only
     print_maps  in the end, unless the script has it otherwise
@@ -67,6 +71,7 @@ class Session:
         *,
         pid: int | None = None,
         child: Child | None = None,
+        unwound: Iterable[int] = (),
         dry_run: bool = False,
         signals: bool = True,
         print_maps: bool = True,
@@ -86,6 +91,7 @@ class Session:
         self.maps: dict[str, Map] = {}
         self.records = Records(self.manifest, self.maps, printer, warn, native)
         self._pid, self._signals = pid, signals
+        self._unwound = tuple(unwound)
         self._print_maps = print_maps
         self._programs: dict[str, Fd] = {}
         self._tied: dict[Attach, Fd] = {}
@@ -137,14 +143,18 @@ class Session:
         places = sum(len(info.attachments) for info in self.manifest.probes)
         raise_limits(3 * places + len(self.manifest.maps) + 50)
         possible = len(cpus("possible"))
+        tables = self._unwind_tables()
         for definition in self.manifest.maps:
             definition = sized(definition, self.manifest)
+            definition = tables.sized(definition) if tables else definition
             made = create_map(definition, possible, self.kernel, self.artifact.rodata)
             self._stack.callback(made.close)
             self.maps[definition.name] = made
             if definition.within:
                 self.maps[definition.within].near = made
             self.say(f"Created map {definition.name}: {definition.kind.name.lower()}")
+        if tables:
+            tables.fill(self.maps)
         if shared := self.maps.get(Internal.GLOBALS):
             boot = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             known = {"start": boot, "child": self.child.pid if self.child else 0}
@@ -176,6 +186,22 @@ class Session:
                     loaded = loader.load(program, how)
                     self._programs[program.name] = self._stack.enter_context(loaded)
                 self.say(f"Loaded program {program.name}")
+
+    def _unwind_tables(self) -> Tables | None:
+        """What `dw_ustack` needs, if the script has it. The child gets as far as its libraries."""
+        if not any(map.name == PROCESSES for map in self.manifest.maps):
+            return None
+        from .unwinding import Tables
+
+        if self.child:
+            self.child.run_to_entry()
+            if self.child.ended():
+                return Tables(())
+        targets = self.child.pid if self.child else self._pid, *self._unwound
+        known = dict.fromkeys(pid for pid in targets if pid is not None)
+        if not known:
+            raise MachineError("dw_ustack requires a target process")
+        return Tables(known)
 
     def _load_tied(
         self, loader: Loader, types: KernelTypes, program: Program, how: AttachType

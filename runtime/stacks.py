@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bpfscript.types import Stack
+from bpfscript.unwind_tables import FAILED
 
 from .symbols import Symbols
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 4096  # stacks whose text is kept
 _INDENT = " " * 8
+_BROKEN = f"{_INDENT}<unwind failure>"  # in every mode, as bpftrace has it
 
 
 class Stacks:
@@ -43,7 +45,8 @@ class Stacks:
         def named(user: int, address: int, caller: bool) -> str:
             text = known.get((user, address, caller))
             if text is None:
-                text = known[user, address, caller] = f"{frame(user, address, caller)}\n"
+                line = frame(user, address, caller) if address != FAILED else _BROKEN
+                text = known[user, address, caller] = f"{line}\n"
             return text
 
         def show(raw: bytes) -> str:

@@ -78,7 +78,7 @@ def test_nothing_given_is_a_wish_for_help() -> None:
     assert tool() == (1, "", usage("bpfscript"))
 
 
-@pytest.mark.parametrize("flag", ["--usdt-file-activation", "--debuginfo=x", "--dwarf-pid=1"])
+@pytest.mark.parametrize("flag", ["--usdt-file-activation", "--debuginfo=x"])
 def test_what_bpftrace_has_and_we_do_not(flag: str) -> None:
     code, _, err = tool(flag, "-e", "begin { }")
     name = flag.partition("=")[0]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from bpfscript.runtime.symbols import Symbols
+from bpfscript.unwind_tables import FAILED
 
 
 class Frame(NamedTuple):
@@ -21,6 +22,8 @@ class Frame(NamedTuple):
     module: str
 
     def __str__(self) -> str:
+        if self.address == FAILED:
+            return self.name
         return f"{self.name}+{self.offset}" if self.name else hex(self.address)
 
 
@@ -69,6 +72,8 @@ class Frames:
 
     def user(self, pid: int, address: int) -> Frame:
         """Not kept: what lies at an address of a process changes."""
+        if address == FAILED:
+            return Frame(address, "<unwind failure>", 0, "")
         found = self._symbols.user(pid, address)
         if found is None:
             return Frame(address, "", 0, "")
