@@ -3,6 +3,7 @@
     %2 = add %0, %1 (2 and 3)   →  %2 = const 5
     %3 = add %x, const 0        →  uses of %3 use %x
     branch const 1, a, b        →  jump a
+    %4 = eq sext %0, sext %1    →  %4 = eq %0, %1
 
 One walk in reverse postorder, so that most operands are folded before their uses. Cost: linear.
 """
@@ -127,6 +128,7 @@ class _Folder:
         type = instr.args[0].type
         assert isinstance(type, I)
         if right is None:
+            self._narrow(instr)
             return self._same_operands(instr)
         if left is not None:
             self._become_const(instr, FOLD[instr.op](left, right, type.bits))
@@ -140,6 +142,14 @@ class _Folder:
         if right == neutral.get(instr.op):
             return instr.args[0]
         return None
+
+    def _narrow(self, instr: Instr) -> None:
+        """Compare two integers as they were before both were extended in the same way."""
+        left, right = (self.made.get(a) for a in instr.args)
+        if left and right and left.op == right.op and left.op in ("sext", "zext"):
+            fit = instr.op in ("eq", "ne") or (instr.op in ("ult", "ule") and left.op == "zext")
+            if fit and left.args[0].type == right.args[0].type:
+                instr.args = [left.args[0], right.args[0]]
 
     def _same_operands(self, instr: Instr) -> Value | None:
         if instr.args[0] is instr.args[1]:
