@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from tempfile import TemporaryDirectory
 
 _SECONDS = 60  # that a file may take
 _ARCHES = {"x86_64": "x86", "aarch64": "arm64", "ppc64le": "powerpc", "s390x": "s390"}
@@ -29,21 +28,25 @@ def find() -> str:
 
 
 def compile(path: str, include_dirs: tuple[str, ...]) -> tuple[bytes, str, tuple[str, ...]]:
-    """The object of a C file, what clang said, and the files that it read; b"" if it failed."""
+    """The object of a C file, what clang said, and the files that it read; b"" if it failed.
+
+    No file is written: an interrupt, which ends this process at once, leaves nothing behind.
+    """
     machine = os.uname().machine
     arch = _ARCHES.get(machine, machine)
-    with TemporaryDirectory(prefix="bpfscript-") as place:
-        made, read = os.path.join(place, "object"), os.path.join(place, "read")
+    with open(os.memfd_create("files", 0), "rb+") as files:
         command = [
             find(), "-target", "bpf", "-g", "-O2", f"-D__TARGET_ARCH_{arch}",
             *(f"-I{directory}" for directory in include_dirs),
             "-idirafter", f"/usr/include/{machine}-linux-gnu",
-            "-fno-color-diagnostics", "-MD", "-MF", read, "-x", "c", "-c", path, "-o", made,
+            "-fno-color-diagnostics", "-MD", "-MF", f"/dev/fd/{files.fileno()}",
+            "-x", "c", "-c", path, "-o", "-",
         ]  # fmt: skip
         try:
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS
-            )
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS,
+                pass_fds=(files.fileno(),),
+            )  # fmt: skip
         except subprocess.TimeoutExpired:
             return b"", f"clang was stopped after {_SECONDS} seconds", ()
         except OSError as error:
@@ -51,10 +54,8 @@ def compile(path: str, include_dirs: tuple[str, ...]) -> tuple[bytes, str, tuple
         said = done.stderr.decode("utf-8", "replace").strip()
         if done.returncode:
             return b"", said or f"clang ended with status {done.returncode}", ()
-        with open(made, "rb") as file:
-            data = file.read()
-        with open(read, encoding="utf-8", errors="surrogateescape") as file:
-            return data, said, _prerequisites(file.read())
+        files.seek(0)
+        return done.stdout, said, _prerequisites(os.fsdecode(files.read()))
 
 
 def _prerequisites(rule: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from bpfscript.backends.foreign_library import read
 from bpfscript.diagnostics import Diagnostic, ScriptError, Source
 from bpfscript.driver import Result
 from bpfscript.frontend.typed import Options
+from bpfscript.runtime import c_compiler
 from bpfscript.runtime.c_compiler import _prerequisites, find
 from bpfscript.runtime.import_files import ImportFiles
 from bpfscript.target import RecordedTarget
@@ -488,3 +489,20 @@ class TestCompiler:
         data, said, files = ImportFiles().compiled(str(tmp_path / "a.c"), (str(tmp_path / "inc"),))
         assert (bool(data), said) == (True, "")
         assert set(files) == {str(tmp_path / "a.c"), str(tmp_path / "inc/add.h")}
+
+    def test_it_writes_no_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "a.c").write_text(PLUS1)
+        monkeypatch.setenv("TMPDIR", "/nowhere")
+        monkeypatch.chdir(tmp_path)
+        assert ImportFiles().compiled("a.c", ())[0].startswith(b"\x7fELF")
+        assert os.listdir() == ["a.c"]
+
+    def test_it_does_not_go_on_for_ever(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "clang").write_text("#!/bin/sh\nexec sleep 60\n")
+        (tmp_path / "clang").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+        monkeypatch.setattr(c_compiler, "_SECONDS", 0.3)
+        data, said, _ = ImportFiles().compiled("a.c", ())
+        assert (data, said) == (b"", "clang was stopped after 0.3 seconds")
