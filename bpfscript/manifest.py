@@ -105,6 +105,7 @@ class Internal:
     RODATA = ".rodata"  # ARRAY, one value: `Artifact.rodata`, frozen
     GLOBALS = ".globals"  # ARRAY, one value: what only the run knows, see GLOBALS_LAYOUT
     ZERO = ".zero"  # ARRAY, one uint64: a zero of which the kernel's verifier knows nothing
+    PROCESSES = ".processes"  # HASH by tgid: see `unwind_tables`
 
 
 GLOBALS_LAYOUT = ("start", "child", "boot_to_tai")

@@ -13,7 +13,9 @@ from __future__ import annotations
 import struct
 from enum import IntFlag
 
-PROCESSES = ".processes"  # HASH of tgids: RANGE of places
+from bpfscript.manifest import Internal
+
+PROCESSES = Internal.PROCESSES  # HASH of tgids: RANGE of places
 PLACES = ".places"  # ARRAY of PLACE
 ROWS = ".rows"  # ARRAY of uint64: address in the file << 32 | number of a rule
 RULES = ".rules"  # ARRAY of RULE

@@ -6,7 +6,7 @@ import ctypes
 import errno
 import mmap
 import os
-from array import array
+import struct
 
 from bpfscript.manifest import Internal, Manifest, MapDef, MapType, in_c
 from bpfscript.plain import replace
@@ -122,7 +122,8 @@ class Map:
     def fill(self, values: bytes) -> None:
         """Set the first entries of an array at once (since 5.6)."""
         if count := len(values) // self.definition.value_size:
-            keys, content = buffer_of(array("I", range(count)).tobytes()), buffer_of(values)
+            keys = buffer_of(struct.pack(f"<{count}I", *range(count)))
+            content = buffer_of(values)
             attr = MapBatch(
                 keys=address(keys), values=address(content), count=count, map_fd=self.fd.fileno()
             )

@@ -11,7 +11,6 @@ from types import TracebackType
 
 from bpfscript.manifest import GLOBALS_LAYOUT, Artifact, Attach, Internal, ProbeInfo, Program
 from bpfscript.target import MachineError
-from bpfscript.unwind_tables import PROCESSES
 
 from .errors import AttachError, KernelError
 from .fd import Fd, raise_limits
@@ -189,7 +188,7 @@ class Session:
 
     def _unwind_tables(self) -> Tables | None:
         """What `dw_ustack` needs, if the script has it. The child gets as far as its libraries."""
-        if not any(map.name == PROCESSES for map in self.manifest.maps):
+        if not any(map.name == Internal.PROCESSES for map in self.manifest.maps):
             return None
         from .unwinding import Tables
 
