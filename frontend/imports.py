@@ -15,6 +15,11 @@ from .c_functions import signature
 from .typed import Importer, Options
 
 COMPILED = (".bpf.c", ".bpf.o")
+HEADERS = {
+    "vmlinux.h": "make it: bpftool btf dump file /sys/kernel/btf/vmlinux format c > vmlinux.h",
+    "bpf/bpf_helpers.h": "install libbpf's headers (libbpf-dev, libbpf-devel)",
+}
+"""Where C gets headers that are not there."""
 FOR_BODIES = (".c", ".h", ".o")
 SUPPORTED = (".bt", ".h", *COMPILED)
 
@@ -150,7 +155,9 @@ class _Imports:
             return None
         data, said, files = self.importer.compiled(path, self.options.include_dirs)
         if not data:
-            self.report.error(node.span, f'clang could not compile "{name}"', said)
+            found = [how for header, how in HEADERS.items() if f"'{header}' file not found" in said]
+            text = f'clang could not compile "{name}"'
+            self.report.error(node.span, text, "\n".join([said, *found]))
             return None
         for file in files:
             self.importer.identity(file)

@@ -365,6 +365,12 @@ class TestRefusals:
         )
         assert list(tmp_path.glob("*.o")) == []
 
+    def test_headers_that_are_not_there(self, tmp_path: Path) -> None:
+        (found,) = faults(tmp_path, 'import "w.bpf.c"; begin { }', w='#include "vmlinux.h"')
+        said = (found.hint or "").splitlines()
+        assert "error: 'vmlinux.h' file not found" in said[0]
+        assert said[-1].startswith("make it: bpftool btf dump")
+
     def test_warnings(self, tmp_path: Path) -> None:
         script = 'import "w.bpf.c"; begin { print(f()); }'
         (found,) = compiled(
