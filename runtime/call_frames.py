@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 from bpfscript.unwind_tables import How
@@ -51,7 +52,7 @@ def rows(section: bytes, address: int, debug: bool = False) -> list[Row]:
             found += entry
         except (IndexError, struct.error, KeyError):
             continue  # damaged, or not for this machine
-    found.sort(key=lambda row: (row[0], row[1].how))  # where one ends and one begins: the latter
+    found.sort()  # where one ends and one begins, NONE comes first
     kept: list[Row] = []
     for row in found:
         if kept and kept[-1][0] == row[0]:
@@ -69,8 +70,7 @@ class _Common(NamedTuple):
     encoding: int
     augmented: bool
     signal: bool
-    start: int  # of its instructions
-    end: int
+    initial: State  # what its instructions lead to
 
 
 class _Entries:
@@ -139,7 +139,9 @@ class _Entries:
                     at += struct.calcsize(_FORMS[data[at] & 15])
                 at += letter in "RPL"
             at = after
-        return _Common(code, factor, encoding, augmented, b"S" in letters, at, end)
+        program = Program(data, 0, code, factor)
+        program.run(at, end)
+        return _Common(code, factor, encoding, augmented, b"S" in letters, program.states[-1])
 
     def _described(self, common: _Common, at: int, end: int) -> list[Row]:
         form = _FORMS[common.encoding & 15]
@@ -153,9 +155,7 @@ class _Entries:
         if common.augmented:
             size, at = unsigned(self.data, at)
             at += size
-        program = Program(self.data, low, common.code, common.data)
-        program.run(common.start, common.end)
-        program.initial = program.registers
+        program = Program(self.data, low, common.code, common.data, common.initial)
         program.run(at, end)
         return [*_spread(program.states, low + length, common.signal), (low + length, NONE)]
 
@@ -177,6 +177,7 @@ _CFA = {SP: How.KNOWN, BP: How.KNOWN | How.CFA_FROM_BP}
 _SAVED = {"cfa": 0, str(SP): How.BP_FROM_SP, str(BP): How.BP_FROM_BP}
 
 
+@cache  # files have hundreds of thousands of rows, but hundreds of rules
 def _rule(cfa: Cfa, ra: Place, bp: Place, signal: bool) -> Rule:
     if ra == ("gone", 0):
         return Rule(int(How.KNOWN | How.LAST))

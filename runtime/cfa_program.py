@@ -24,16 +24,20 @@ class State(NamedTuple):
     bp: Place
 
 
-class Program:
-    """One run, from `low` on. code, data: factors of advances and offsets."""
+UNKNOWN = State(0, b"", None, None)
 
-    def __init__(self, content: bytes, low: int, code: int, data: int) -> None:
+
+class Program:
+    """One run, from `low` on. code, data: factors of advances and offsets; initial: what holds."""
+
+    def __init__(
+        self, content: bytes, low: int, code: int, data: int, initial: State = UNKNOWN
+    ) -> None:
         self.content, self.pc, self.code, self.data = content, low, code, data
-        self.cfa: Cfa = b""
-        self.registers: dict[int, Place] = {}
-        self.initial: dict[int, Place] = {}
+        self.initial = initial
+        _, self.cfa, self.ra, self.bp = initial
         self.states: list[State] = []
-        self._kept: list[tuple[Cfa, dict[int, Place]]] = []
+        self._kept: list[tuple[Cfa, Place, Place]] = []
 
     def run(self, at: int, end: int) -> None:
         """Raises IndexError, struct.error or KeyError for what makes no sense."""
@@ -48,16 +52,19 @@ class Program:
                 offset, at = unsigned(data, at)
                 self._save(low, ("cfa", offset * factor))
             elif high == 0xC0:
-                self._save(low, self.initial.get(low))
+                self._restore(low)
+            elif code == 0x0E and isinstance(self.cfa, tuple):  # def_cfa_offset, the most frequent
+                offset, at = unsigned(data, at)
+                self.cfa = self.cfa[0], offset
             elif code in _ADVANCES:
                 form, size = _ADVANCES[code]
                 self._advance(struct.unpack_from(form, data, at)[0])
                 at += size
             elif code in (0x0A, 0x0B):  # remember_state, restore_state
                 if code == 0x0A:
-                    self._kept.append((self.cfa, self.registers))
+                    self._kept.append((self.cfa, self.ra, self.bp))
                 elif self._kept:
-                    self.cfa, self.registers = self._kept.pop()
+                    self.cfa, self.ra, self.bp = self._kept.pop()
             elif code in _BLOCKS:
                 at = self._block(code, at)
             else:
@@ -75,7 +82,7 @@ class Program:
             case 0x05 | 0x11, [register, offset]:  # offset_extended, with sign
                 self._save(register, ("cfa", offset * factor))
             case 0x06, [register]:  # restore_extended
-                self._save(register, self.initial.get(register))
+                self._restore(register)
             case 0x08, [register]:  # same_value
                 self._save(register, None)
             case 0x07, [register]:  # undefined
@@ -88,8 +95,6 @@ class Program:
                 self.cfa = register, offset * factor
             case 0x0D, [register] if isinstance(self.cfa, tuple):  # def_cfa_register
                 self.cfa = register, self.cfa[1]
-            case 0x0E, [offset] if isinstance(self.cfa, tuple):  # def_cfa_offset
-                self.cfa = self.cfa[0], offset
             case 0x13, [offset] if isinstance(self.cfa, tuple):  # def_cfa_offset_sf
                 self.cfa = self.cfa[0], offset * factor
         return at
@@ -110,18 +115,24 @@ class Program:
         return at + size
 
     def _save(self, register: int, place: Place) -> None:
-        if register in (BP, RA):
-            self.registers = self.registers | {register: place}
+        if register == BP:
+            self.bp = place
+        elif register == RA:
+            self.ra = place
+
+    def _restore(self, register: int) -> None:
+        self._save(register, self.initial.bp if register == BP else self.initial.ra)
 
     def _advance(self, steps: int) -> None:
         self._note()
         self.pc += steps * self.code
 
     def _note(self) -> None:
-        state = State(self.pc, self.cfa, self.registers.get(RA), self.registers.get(BP))
-        if self.states and self.states[-1][0] == self.pc:
-            self.states.pop()
-        self.states.append(state)
+        state = State(self.pc, self.cfa, self.ra, self.bp)
+        if self.states and self.states[-1].pc == self.pc:
+            self.states[-1] = state
+        elif not self.states or self.states[-1][1:] != state[1:]:
+            self.states.append(state)
 
 
 _ADVANCES = {0x01: ("<Q", 8), 0x02: ("<B", 1), 0x03: ("<H", 2), 0x04: ("<I", 4)}

@@ -7,13 +7,14 @@ later is not there. Cost: that of reading the call frame information of each fil
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable
 from contextlib import closing
 
 from bpfscript.manifest import MapDef
 from bpfscript.plain import replace
 from bpfscript.target import MachineError
-from bpfscript.unwind_tables import PLACE, PLACES, PROCESSES, RANGE, ROW, ROWS, RULE, RULES
+from bpfscript.unwind_tables import PLACE, PLACES, PROCESSES, RANGE, ROWS, RULE, RULES
 
 from .call_frames import NONE, Row, Rule, rows
 from .elf_image import ElfImage, image_in, image_of
@@ -42,7 +43,7 @@ class Tables:
                 self.processes[pid] = self._process(processes, pid)
         self.arrays = {
             PLACES: b"".join(self._places),
-            ROWS: b"".join(map(ROW.pack, self._rows)),
+            ROWS: array("Q", self._rows).tobytes(),
             RULES: b"".join(RULE.pack(*rule) for rule in self._rules),
         }
 
