@@ -50,10 +50,10 @@ def compile(
 
     parameters: `$1`, `$2`, … named: what `getopt()` asks for. target: the machine it is for, or
     the path of one that `save_target` recorded; by default this one. name: of the script in
-    messages. unsafe: allow system(), signal() and their kin. pid: limit the script to a process.
-    portable: what kernels differ in is left to the loader; without it the artifact is for the
-    target's release alone, a little faster where it reads structs of the kernel. warn: takes
-    warnings about the script.
+    messages; what it imports is looked for beside it. unsafe: allow system(), signal() and their
+    kin. pid: limit the script to a process. portable: what kernels differ in is left to the
+    loader; without it the artifact is for the target's release alone, a little faster where it
+    reads structs of the kernel. warn: takes warnings about the script.
 
     Raises ScriptError for faults of the script, MachineError for what the target lacks.
 
@@ -63,10 +63,11 @@ def compile(
     """
     from bpfscript import driver
     from bpfscript.frontend.typed import Options
+    from bpfscript.runtime.import_files import ImportFiles
 
     options = Options(
         positional=tuple(map(str, parameters)), named=dict(named or {}), unsafe=unsafe, pid=pid,
-        targets=not portable, portable=portable, oldest=target is None,
+        targets=not portable, portable=portable, oldest=target is None, importer=ImportFiles(),
     )  # fmt: skip
     with _COMPILING:
         result = driver.compile(Source(name, text), _target(target), options, backend=backend)

@@ -376,6 +376,15 @@ with bpfscript.trace(script) as session:
 
 
 @pytest.mark.requires("tracefs")
+def test_imports_lie_beside_the_script(tmp_path: Path) -> None:
+    (tmp_path / "lib.bt").write_text("macro two() { 2 }\n")
+    text = 'import "lib.bt"; begin { print(two); }'
+    artifact = bpfscript.compile(text, name=str(tmp_path / "main.bt"))
+    assert [program.name for program in artifact.programs] == ["begin_1"]
+    with pytest.raises(bpfscript.ScriptError, match="Unable to find"):
+        bpfscript.compile(text, name=str(tmp_path / "elsewhere" / "main.bt"))
+
+
 def test_forks_of_a_program_that_traces_and_compiles(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
