@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Iterator[int]:
 
 
 def nap() -> None:
-    time.sleep(0.001)
+    time.sleep(0.01)
 
 
 @pytest.mark.short

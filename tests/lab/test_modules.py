@@ -45,7 +45,8 @@ def device() -> str:
 def target(device: str, cache: Cache) -> LiveTarget:
     """One that looks after the module was loaded."""
     target = LiveTarget(cache=cache)
-    assert target.btf and target.module_btf("null_blk")  # mapped from now on: no test leaks them
+    assert target.btf and target.module_btf("null_blk")  # mapped from now on: no test leaks them,
+    assert not target.callable_by("no_such_function", 0)  # nor what features are looked up in
     return target
 
 
