@@ -90,6 +90,7 @@ class CheckerBase(ABC):
         self.elements: dict[nodes.Expr, nodes.Expr] = {}  # accesses of literals to what they get
         self.aggregate_loops: set[str] = set()  # `$kv` of loops over maps of aggregates
         self.operands: dict[nodes.Expr, Int] = {}  # of aggregations
+        self.told: dict[str, Span] = {}  # unstable features to where each is used first
 
     def error(
         self, span: Span, message: str, hint: str | None = None, *context: tuple[Span, str]
@@ -136,12 +137,13 @@ class CheckerBase(ABC):
             self.checked.assumed[kind, name] = str(value)
 
     def allows(self, span: Span, feature: str, shown: str = "") -> bool:
-        """Whether the configuration has an unstable feature, which may come with a warning."""
+        """Whether the configuration has an unstable feature, which may come with a warning,
+        once."""
         match self.configuration.unstable(feature):
             case "error":
                 self.error(span, unstable_text(feature, shown))
                 return False
-            case "warn":
+            case "warn" if self.told.setdefault(feature, span) == span:
                 self.report.warning(span, unstable_warning(feature, shown))
         return True
 

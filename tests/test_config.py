@@ -57,3 +57,11 @@ def test_words() -> None:
     for key in ("license", "stack_mode", "missing_probes", "unstable_typeinfo"):
         with pytest.raises(Invalid):
             read_value(key, "potato")
+
+
+def test_unstable_features_warn_once() -> None:
+    series = "begin { @a = tseries(1, 1s, 3); @b = tseries(1, 1s, 4) }"
+    (warning,) = warnings(series)
+    assert "unstable feature" in warning
+    assert warnings("config = { unstable_tseries = enable } " + series) == []
+    assert len(errors("config = { unstable_tseries = error } " + series)) == 2
