@@ -60,6 +60,7 @@ class Selector:
 
     def __init__(self, function: Function, emitter: Emitter, alignment: dict[Value, int]) -> None:
         self.function, self.emit, self.alignment = function, emitter, alignment
+        self.tested: dict[Value, int] = {}  # registers that have what the last test compares
         self.places: Places = emitter.places
         reachable = emitter.allocation.graph.index
         self.blocks = [b for b in function.blocks if b in reachable]
@@ -156,10 +157,11 @@ class Selector:
         """The comparison that an i1 is, or that it is not 0."""
         if condition in self.places.fused:
             return self.compare(self.places.made[condition])
+        self.tested = {}
         return JMP | _NE, self.emit.register(condition, R0), 0, 0
 
     def compare(self, instr: Instr) -> Test:
-        op, emit = _TESTS[instr.op], self.emit
+        op, emit, self.tested = _TESTS[instr.op], self.emit, {}
         a = instr.args[0]
         if instr.op == "is_null":
             return JMP | op, emit.register(a, R0), 0, 0
@@ -171,9 +173,11 @@ class Selector:
             return self._compare_narrow(op, a, b, bits)
         cls = JMP32 if bits == 32 else JMP
         left, constant = emit.register(a, R0), self.places.constant(b)
+        self.tested[a] = left
         if constant is not None and (bits < 64 or fits(constant)):
             return cls | op, left, 0, signed(constant, 32)
-        return cls | op | X, left, emit.register(b, R5), 0
+        self.tested[b] = right = emit.register(b, R5)
+        return cls | op | X, left, right, 0
 
     def _compare_narrow(self, op: int, a: Value, b: Value, bits: int) -> Test:
         """Of values in the high bits of 32, where the sign is."""
@@ -323,7 +327,8 @@ def _compare(s: Selector, instr: Instr) -> None:
 
 
 def _select(s: Selector, instr: Instr) -> None:
-    """The test comes first: the kernel then knows the bounds of what it copies."""
+    """The test comes first, and what it has looked at is copied from where it did: the kernel knows
+    the bounds of that; before 6.9, not those of the word of the stack that it was loaded from."""
     emit = s.emit
     assert instr.result
     condition, yes, no = instr.args
@@ -332,10 +337,10 @@ def _select(s: Selector, instr: Instr) -> None:
         yes, no, test = no, yes, opposite(test)
     first, end = Label(), Label()
     s.jump_if(test, first)
-    emit.move(home, emit.home(no))
+    emit.move(home, s.tested.get(no, emit.home(no)))
     emit.jump(end)
     emit.mark(first)
-    emit.move(home, emit.home(yes))
+    emit.move(home, s.tested.get(yes, emit.home(yes)))
     emit.mark(end)
 
 

@@ -224,7 +224,8 @@ def test_objects(trace: Trace, file: int) -> None:
         socket.socket(socket.AF_INET).close()
 
     try:
-        assert trace(script, work) == ["/dev/null ev/null", "true"]
+        first, *others = trace(script, work)  # with the socket's path among them, up to 6.5
+        assert first == "/dev/null ev/null" and "true" in others
     finally:
         os.close(null)
 
