@@ -88,6 +88,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     # A shell starts what runs in the background with interrupts ignored, as children would be then.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     options = arguments()
     if not UPSTREAM.exists():
         print("upstream is not unpacked: make conformance/.upstream/bpftrace", file=sys.stderr)

@@ -22,6 +22,7 @@ sys.path.insert(1, str(Path(__file__).parent.parent))  # for conformance, whose 
 
 # Shells start what runs in the background with interrupts ignored; children would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SEPARATOR = "----\n"
 _ERROR = re.compile(r"[ \t]*# error: (.*)$", re.MULTILINE)

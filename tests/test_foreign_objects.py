@@ -27,9 +27,7 @@ MUTATIONS = 300
 
 def compiled(source: str) -> bytes:
     command = ["clang", "-g", "-O2", "-target", "bpf", f"-I{INCLUDE}", "-x", "c", "-c", "-"]
-    done = subprocess.run(
-        [*command, "-o", "/dev/stdout"], input=source.encode(), capture_output=True
-    )
+    done = subprocess.run([*command, "-o", "-"], input=source.encode(), capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     return done.stdout
 
@@ -180,7 +178,7 @@ def test_it_asks_this_kernel_where_fields_are(tmp_path: Path) -> None:
 def test_an_object_without_types() -> None:
     source = f'{HEAD}SEC("raw_tp/x") int f(void *c) {{ return 0; }}'
     command = ["clang", "-O2", "-target", "bpf", f"-I{INCLUDE}", "-x", "c", "-c", "-"]
-    words = [*command, "-o", "/dev/stdout"]
+    words = [*command, "-o", "-"]
     plain = subprocess.run(words, input=source.encode(), capture_output=True, check=True).stdout
     with pytest.raises(ObjectError, match="has no BTF: compile it with -g"):
         foreign(plain)
