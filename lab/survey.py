@@ -36,7 +36,7 @@ from bpfscript.runtime.text import TextPrinter
 
 LAB = Path(__file__).parent
 GUESTS = ("6.1", "6.12", "7")
-HERE = "host"
+HERE = "the host"
 MODULE = "null_blk"
 KINDS = {
     "begin": "begin", "end": "end", "self": "self:signal:SIGUSR1", "interval": "interval:ms:20",
