@@ -30,7 +30,7 @@ def test_the_costliest_probe_is_let_go() -> None:
     assert head.split() == ["events", "ns/event", "CPU", "lost", "probe"]
     events, each, share, lost, *_ = rows[0].split()
     assert int(events) > 1000 and int(each) > 0 and share.endswith("%") and lost == "0"
-    assert rows[1].split()[0] == "4" or rows[1].split()[0] == "3"
+    assert int(rows[1].split()[0]) in range(1, 5)  # the other goes on
 
 
 @pytest.mark.parametrize("share", ["", "much", "-1%", "200%", "2%%"])
