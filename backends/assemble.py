@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bpfscript.backends import btf
-from bpfscript.backends.linking import described, reached
+from bpfscript.backends.linking import closure, described, reached
 from bpfscript.c_library import CONSTANTS_ALIGN, moved
 from bpfscript.diagnostics import CompilerBug, Source
 from bpfscript.ir.core import Function, Module
@@ -65,8 +65,9 @@ def assemble(
         maps.append(MapDef(Internal.RODATA, MapType.ARRAY, None, None, 4, len(rodata), 1))
     if any(i.op == "opaque" for f in module.functions for i in f.instructions()):
         maps.append(MapDef(Internal.ZERO, MapType.ARRAY, None, UINT64, 4, 8, 1))
+    whole = compiled | linked
     programs = [
-        Program(f.name, f.entry.type, f.entry.section, _reached(f.name, compiled | linked))
+        Program(f.name, f.entry.type, f.entry.section, tuple(closure([f.name], whole)))
         for f in module.functions
         if f.entry
     ]
@@ -90,16 +91,6 @@ def assemble(
         types.string(section)
     artifact.btf = types.data() if programs else b""  # the kernel takes none without a type
     return artifact
-
-
-def _reached(entry: str, code: dict[str, CodeFunction]) -> tuple[str, ...]:
-    """The function, then all that it calls or hands out, in order of first mention."""
-    found = [entry]
-    for name in found:
-        for relocation in code[name].relocations:
-            if relocation.kind in ("call", "callback") and relocation.name not in found:
-                found.append(relocation.name)
-    return tuple(found)
 
 
 def _ask_kernel(artifact: Artifact, types: btf.Writer, target: Target) -> None:

@@ -7,7 +7,7 @@ than by its declaration alone.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bpfscript.backends import btf, isa
 from bpfscript.btf import BtfType
@@ -19,17 +19,23 @@ from bpfscript.plain import replace
 _DEPTH = 32  # types inside each other; more than that refers to itself
 
 
+def closure(names: Iterable[str], code: Mapping[str, CodeFunction]) -> list[str]:
+    """Functions, then all that they call or hand out, in order of first mention."""
+    found = list(names)
+    known = set(found)
+    for name in found:
+        for relocation in code[name].relocations:
+            if relocation.kind in ("call", "callback") and relocation.name not in known:
+                known.add(relocation.name)
+                found.append(relocation.name)
+    return found
+
+
 def reached(library: CLibrary, compiled: Iterable[CodeFunction]) -> dict[str, CodeFunction]:
     """Functions of a library that those compiled call, and so on."""
-    found: dict[str, CodeFunction] = {}
-    waiting = list(compiled)
-    while waiting:
-        for relocation in waiting.pop().relocations:
-            calls, name = relocation.kind in ("call", "callback"), relocation.name
-            if calls and name in library.functions and name not in found:
-                found[name] = library.functions[name].code
-                waiting.append(found[name])
-    return found
+    own = {code.name: code for code in compiled}
+    theirs = {name: function.code for name, function in library.functions.items()}
+    return {name: theirs[name] for name in closure(own, theirs | own) if name not in own}
 
 
 def described(

@@ -161,6 +161,9 @@ class Record:
         return f"record {{ {inner} }}"
 
 
+UNWIND_FAILED = (1 << 64) - 1  # in place of the frame where a stack could not be followed further
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """uint64 pid (0 for kernel stacks), then `limit` uint64 addresses, zero-filled at the end."""

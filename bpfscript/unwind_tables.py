@@ -14,6 +14,7 @@ import struct
 from enum import IntFlag
 
 from bpfscript.manifest import Internal
+from bpfscript.types import UNWIND_FAILED
 
 PROCESSES = Internal.PROCESSES  # HASH of tgids: RANGE of places
 PLACES = ".places"  # ARRAY of PLACE
@@ -25,7 +26,7 @@ PLACE = struct.Struct("<QQQQ")  # start of the mapping, bias of what is in it, R
 ROW = struct.Struct("<Q")
 RULE = struct.Struct("<iiii")  # How; offsets of CFA, return address, rbp
 
-FAILED = (1 << 64) - 1  # in place of the frame where a stack could not be followed further
+FAILED = UNWIND_FAILED
 
 
 class How(IntFlag):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from bpfscript.c_library import CFunction
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Value
 from bpfscript.ir.types import I1, I64, KERNEL
@@ -42,14 +43,13 @@ def call(body: Body, node: nodes.Call) -> Value:
         return numbered_argument(body, number)
     if name in BUILTINS and (not node.args or name in ("kstack", "ustack", "dw_ustack")):
         return BUILTINS[name](body, node)
-    if name in body.checked.library.named:
-        return _c_call(body, node)
+    if function := body.checked.library.find(name):
+        return _c_call(body, node, function)
     raise unsupported(node.span, f"{name}()")
 
 
-def _c_call(body: Body, node: nodes.Call) -> Value:
+def _c_call(body: Body, node: nodes.Call, function: CFunction) -> Value:
     """Registers hold 64 bits of each argument, and of the result what its type has."""
-    function = body.checked.library.functions[body.checked.library.named[node.name]]
     parameters, result = signature(function)
     args = [
         body.int_of(lower_as(body, expression(node, i), type), is_signed(type))

@@ -60,23 +60,19 @@ def _unwound(code: Code, instr: Instr) -> Value:
     code.store(frame, process, STACK_AT)
     found = code.lookup(PROCESSES, code.index_key(code.resize(process, 32)))
     step = f"{code.function.name}_step{len(code.module.functions)}"
-
-    def unwind() -> None:
-        registers = code.call("task_pt_regs", typed_task(code))
-        offsets = legal_context.arch(code).registers
-        for at, name in ((PC, "ip"), (SP, "sp"), (BP, "bp")):
-            code.store(frame, code.load(registers, I64, offsets[name]), at)
-        for at, part in ((FIRST, 0), (COUNT, 8)):
-            code.store(frame, code.load(found, I64, part), at)
-        _Step(code, step, limit)
-        callback = code.value("func_ptr", function=step)
-        code.call("loop", code.const(limit), callback, frame, code.const(0))
-
     known, unknown, end = (code.block(name) for name in ("target", "no_target", "unwound"))
     code.cold.add(unknown)
     code.branch(code.present(found), known, unknown)
     code.at(known)
-    unwind()
+    registers = code.call("task_pt_regs", typed_task(code))
+    offsets = legal_context.arch(code).registers
+    for at, name in ((PC, "ip"), (SP, "sp"), (BP, "bp")):
+        code.store(frame, code.load(registers, I64, offsets[name]), at)
+    for at, part in ((FIRST, 0), (COUNT, 8)):
+        code.store(frame, code.load(found, I64, part), at)
+    _Step(code, step, limit)
+    callback = code.value("func_ptr", function=step)
+    code.call("loop", code.const(limit), callback, frame, code.const(0))
     code.jump(end)
     code.at(unknown)
     if code.module.warnings:

@@ -48,10 +48,7 @@ def rows(section: bytes, address: int, debug: bool = False) -> list[Row]:
     """
     found: list[Row] = []
     for entry in _Entries(section, address, debug):
-        try:
-            found += entry
-        except (IndexError, struct.error, KeyError):
-            continue  # damaged, or not for this machine
+        found += entry
     found.sort()  # where one ends and one begins, NONE comes first
     kept: list[Row] = []
     for row in found:
@@ -83,14 +80,17 @@ class _Entries:
     def __iter__(self) -> Iterator[list[Row]]:
         at = 0
         while at + 4 <= len(self.data):
-            start, size, wide = at + 4, *self._number("<I", at), False
-            if size == 0xFFFFFFFF and at + 12 <= len(self.data):
-                start, size, wide = at + 12, *self._number("<Q", at + 4), True
-            at = start + size
-            if size == 0 and not self.debug:
-                continue
-            if size >= 4 and at <= len(self.data):
+            start, at, wide = self._extent(at)
+            if at - start >= 4 and at <= len(self.data):
                 yield from self._entry(start, at, wide)
+
+    def _extent(self, at: int) -> tuple[int, int, bool]:
+        """Where an entry starts and ends after its length, and whether that is of 64 bits."""
+        (size,) = self._number("<I", at)
+        if size == 0xFFFFFFFF and at + 12 <= len(self.data):
+            (size,) = self._number("<Q", at + 4)
+            return at + 12, at + 12 + size, True
+        return at + 4, at + 4 + size, False
 
     def _entry(self, start: int, end: int, wide: bool) -> Iterator[list[Row]]:
         width = 8 if wide and self.debug else 4
@@ -102,7 +102,7 @@ class _Entries:
             try:
                 yield self._described(common, start + width, end)
             except (IndexError, struct.error, KeyError):
-                return
+                return  # damaged, or not for this machine
 
     def _number(self, form: str, at: int) -> tuple[int, ...]:
         return struct.unpack_from(form, self.data, at)
@@ -116,12 +116,8 @@ class _Entries:
         return self._common[at]
 
     def _read_common(self, at: int) -> _Common:
-        data, (size,) = self.data, self._number("<I", at)
-        start = at + 4
-        if size == 0xFFFFFFFF:
-            start, (size,) = at + 12, self._number("<Q", at + 4)
-        end = start + size
-        at = start + (8 if start > at + 4 and self.debug else 4)
+        data, (start, end, wide) = self.data, self._extent(at)
+        at = start + (8 if wide and self.debug else 4)
         version, zero = data[at], data.index(b"\0", at + 1)
         letters = data[at + 1 : zero]
         at = zero + 1 + (2 if version >= 4 else 0)  # sizes of an address and of a segment

@@ -11,7 +11,6 @@ from bpfscript.pieces import HostCode
 from .entries import Entries
 from .host_code import address_of
 
-MANY = 1 << 17  # entries from which on it pays to make the code
 _KEY_SIGN, _VALUE_SIGN = 1 << 7, 1 << 15
 
 

@@ -6,8 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from bpfscript.types import Stack
-from bpfscript.unwind_tables import FAILED
+from bpfscript.types import UNWIND_FAILED, Stack
 
 from .symbols import Symbols
 
@@ -45,7 +44,7 @@ class Stacks:
         def named(user: int, address: int, caller: bool) -> str:
             text = known.get((user, address, caller))
             if text is None:
-                line = frame(user, address, caller) if address != FAILED else _BROKEN
+                line = frame(user, address, caller) if address != UNWIND_FAILED else _BROKEN
                 text = known[user, address, caller] = f"{line}\n"
             return text
 

@@ -12,12 +12,14 @@ from bpfscript.types import Aggregate, Bool, Int, Pointer, String, Tuple, Type
 from .aggregates import merge_all
 from .entries import Entries, Entry
 from .entries import Shape as EntryShape
-from .order import MANY
 from .values import Show, Values, average, integer_code, layout, quotient
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from bpfscript.pieces import MakeOrder
+
+
+MANY = 1 << 17  # entries from which on it pays to make native code
 
 
 class Row(NamedTuple):
@@ -81,8 +83,8 @@ class Table:
 
     def _ordered(self, entries: Entries, top: int) -> tuple[Sequence[object], Sequence[Any]] | None:
         """The same columns by native code, if both are 64-bit integers and it can be had."""
-        key, value, total = self._key_type, self.value_type, ("count", "sum")
-        sums = isinstance(value, Aggregate) and value.name in total
+        key, value = self._key_type, self.value_type
+        sums = isinstance(value, Aggregate) and value.name in ("count", "sum")
         if (
             not (isinstance(key, Int) and key.size == entries.shape.key == 8)
             or not (sums or (isinstance(value, Int) and value.size == 8))
