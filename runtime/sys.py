@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 from enum import IntEnum
+from itertools import takewhile
 
 from .errors import BpfError
 
@@ -401,9 +402,9 @@ def buffer_of(data: bytes) -> ctypes.Array[ctypes.c_char]:
 
 
 def kernel_release() -> tuple[int, int, int]:
-    """Version of the running kernel."""
-    numbers = os.uname().release.replace("-", ".").split(".")
-    major, minor, patch = ([int(n) for n in numbers if n.isdecimal()] + [0, 0, 0])[:3]
+    """Version of the running kernel: 6.18.15 of 6.18.15+deb13-amd64, 7.3.0 of 7.3-rc1."""
+    parts = [*os.uname().release.split(".", 2), "0"]
+    major, minor, patch = (int("".join(takewhile(str.isdecimal, part))) for part in parts[:3])
     return major, minor, patch
 
 

@@ -14,7 +14,7 @@ from bpfscript.runtime.cache import Cache
 from bpfscript.runtime.elf_functions import function_symbols
 from bpfscript.runtime.features import Features
 from bpfscript.runtime.live_target import LiveTarget
-from bpfscript.runtime.sys import Kernel
+from bpfscript.runtime.sys import Kernel, kernel_release
 from bpfscript.runtime.tracefs import MOUNT_HINT, Tracefs, parse_functions
 from bpfscript.target import MachineError, matches
 
@@ -37,6 +37,23 @@ def test_the_machine() -> None:
     assert ".".join(map(str, target.release[:2])) in os.uname().release
     assert target.arch == os.uname().machine
     assert target.cpus >= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ("6.18.15+deb13-cloud-amd64", (6, 18, 15)),
+        ("6.1.0-37-amd64", (6, 1, 0)),
+        ("7.3-rc5-cloud-amd64", (7, 3, 0)),
+        ("5.15.167.4-microsoft-standard-WSL2", (5, 15, 167)),
+    ],
+)
+def test_release_with_what_its_makers_add(
+    monkeypatch: pytest.MonkeyPatch, release: str, expected: tuple[int, int, int]
+) -> None:
+    told = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*told[:2], release, *told[3:])))
+    assert kernel_release() == expected
 
 
 def test_no_tracefs(tmp_path: Path) -> None:
