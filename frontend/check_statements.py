@@ -9,7 +9,6 @@ from . import nodes
 from .check_base import known
 from .check_expressions import Expressions
 from .check_maps import read_type
-from .config import unstable_warning
 from .functions import AGGREGATES
 from .join import holds, promote, promote_integers
 from .typed import Local
@@ -80,15 +79,14 @@ class Statements(Expressions):
 
     def _import(self, node: nodes.Import) -> None:
         """Where it is allowed, `imports.merge` has done it already."""
-        match self.configuration.unstable("import_statement"):
-            case "error":
-                text = (
-                    "Import statements that are not at the top level are primarily for the "
-                    "standard library."
-                )
-                self.error(node.span, text, "import at the top of the script")
-            case "warn":
-                self.report.warning(node.span, unstable_warning("import_statement"))
+        if self.configuration.unstable("import_statement") != "error":
+            self.allows(node.span, "import_statement")
+            return
+        text = (
+            "Import statements that are not at the top level are primarily for the "
+            "standard library."
+        )
+        self.error(node.span, text, "import at the top of the script")
 
     def _expression_statement(self, node: nodes.ExprStatement) -> None:
         value = node.value
