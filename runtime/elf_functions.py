@@ -39,12 +39,13 @@ def user_image(path: str) -> UserImage:
 def function_symbols(path: str) -> list[UserSymbol]:
     """Functions that the file defines: those of .symtab, then those that only .dynsym has.
 
-    A file without a .symtab may have one in its separate debug file.
+    A file without a .symtab may have one in its separate debug file, a program of Go its own table.
     """
     from .debug_files import debug_functions
+    from .go_functions import go_functions
 
     with elf_file(path) as image:
-        own = image.functions(SYMTAB) or debug_functions(image, path)
+        own = image.functions(SYMTAB) or debug_functions(image, path) or go_functions(image)
         found: dict[tuple[str, int], UserSymbol] = {}
         for address, size, _, raw in own + image.functions(DYNSYM):
             offset = image.offset(address)

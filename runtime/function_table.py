@@ -8,6 +8,7 @@ from operator import itemgetter
 
 from .debug_files import debug_functions
 from .elf_image import DYNSYM, SYMTAB, ElfImage, Names, Symbol, image_in
+from .go_functions import go_names
 
 _UNPACKED = 1 << 28  # bytes at most of a compressed table
 _BACK = 16  # functions looked at before the nearest one: they may overlap
@@ -65,13 +66,14 @@ def _rank(function: _Row) -> tuple[bool, int]:
 
 def function_table(image: ElfImage, path: str) -> FunctionTable:
     """All that is known of a file's functions: its own tables, the separate debug file of
-    distributions and the compressed table of Fedora. path: where the file lies."""
+    distributions, the compressed table of Fedora and that of Go. path: where the file lies."""
     found = image.names(SYMTAB)
     if not any(table.rows for table in found):
         symbols = debug_functions(image, path)
         if not symbols and (packed := image.section(b".gnu_debugdata")):
             symbols = _unpacked(packed)
-        found = [_named(symbols)]
+        of_go = None if symbols else go_names(image)
+        found = [of_go or _named(symbols)]
     known = sum(len(table.rows) for table in found)
     if known < image.count(DYNSYM):  # else what is dynamic is among them
         found = [*found, *image.names(DYNSYM)]
