@@ -68,7 +68,7 @@ def _sums(entries: Entries, word: int, signed: bool) -> list[int]:
 def merger(t: Type, shape: Shape) -> Merge:
     """What makes one object of the values of each CPU, which may be longer than the type.
 
-    count, sum, min, max: int | avg, stats: (total, count) | hist, lhist: list of counts |
+    count, sum, min, max: int | avg, stats: (total, count) | hist, lhist: counts |
     tseries: Series | other types: what their shape unpacks, of the first value
     """
     if not isinstance(t, Aggregate):
@@ -122,11 +122,11 @@ def _mean(signed: bool) -> Merge:
 def _buckets(count: int) -> Merge:
     unpack = struct.Struct(f"<{count}Q").unpack_from
 
-    def merge(values: list[bytes]) -> list[int]:
-        merged = list(unpack(values[0]))
+    def merge(values: list[bytes]) -> tuple[int, ...]:
+        merged: tuple[int, ...] = unpack(values[0])
         for other in map(unpack, values[1:]):
             if any(other):
-                merged = list(map(add, merged, other))
+                merged = tuple(map(add, merged, other))
         return merged
 
     return merge

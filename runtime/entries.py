@@ -54,16 +54,16 @@ class Entries(Sequence[Entry]):
 
     def merged(self, other: Entries, combine: Combine) -> Entries:
         """These and a few others; of a key in both, `combine` makes one value on each CPU."""
-        new, values, step = dict(other), self.value_block, self.shape.step
+        new, step = dict(other), self.shape.step
         if both := self._among(set(new)):
-            values = bytearray(values)
+            if not isinstance(self.value_block, bytearray):
+                self.value_block = bytearray(self.value_block)
             for index in [i for i, (key,) in enumerate(self._keys()) if key in both]:
                 key, ours = self[index]
                 pairs = map(combine, ours, new.pop(key))
                 whole = slice(index * self._whole, (index + 1) * self._whole)
-                values[whole] = b"".join(value.ljust(step, b"\0") for value in pairs)
-        found = Entries(self.key_block, values, self.shape)
-        return found._then(Entries.of(new.items(), self.shape))
+                self.value_block[whole] = b"".join(value.ljust(step, b"\0") for value in pairs)
+        return self._then(Entries.of(new.items(), self.shape))
 
     def _among(self, keys: set[bytes]) -> set[bytes]:
         """Those that are keys here. Of many integers most often none, which is seen at once."""
@@ -78,10 +78,9 @@ class Entries(Sequence[Entry]):
         return struct.iter_unpack(f"{self.shape.key}s", self.key_block)
 
     def _then(self, other: Entries) -> Entries:
-        if not len(other):
-            return self
-        keys = b"".join((self.key_block, other.key_block))
-        return Entries(keys, b"".join((self.value_block, other.value_block)), self.shape)
+        self.key_block += other.key_block
+        self.value_block += other.value_block
+        return self
 
     def __len__(self) -> int:
         return len(self.value_block) // self._whole if self._whole else 0
@@ -111,15 +110,16 @@ class Entries(Sequence[Entry]):
         step, whole = self.shape.step // 8, self._whole // 8
         return [words[cpu * step + word :: whole].tolist() for cpu in range(self.shape.copies)]
 
-    def totals(self, words: int) -> list[list[int]]:
+    def totals(self, words: int) -> list[tuple[int, ...]]:
         """The first 64-bit words of each value, summed over CPUs."""
-        block, found = memoryview(self.value_block).cast("B").cast("Q"), []
-        step, whole = self.shape.step // 8, self._whole // 8
-        for start in range(0, len(block), whole):
-            total = block[start : start + words].tolist()
-            for at in range(start + step, start + whole, step):
-                if any(other := block[at : at + words].tolist()):
-                    total = list(map(add, total, other))
+        size = 8 * words
+        unpack, zeros = struct.Struct(f"<{words}Q").unpack, bytes(size)
+        code = f"{size}s{self.shape.step - size}x" * self.shape.copies
+        found: list[tuple[int, ...]] = []
+        for copies in struct.iter_unpack(code, self.value_block):
+            total, *others = [unpack(c) for c in copies if c != zeros] or [(0,) * words]
+            for other in others:
+                total = tuple(map(add, total, other))
             found.append(total)
         return found
 

@@ -2,59 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
-from itertools import compress
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from itertools import chain, compress
 from typing import NamedTuple
 
 from bpfscript.types import Aggregate
 
+from .values import Show
+
 _BAR = 52  # characters
 _BARS = [f"{'@' * size:<{_BAR}}" for size in range(_BAR + 1)]
 _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
+_KEPT = 1 << 12  # texts
 
 
-class Buckets(NamedTuple):
-    """From the first to the last that is not empty: low to high, high excluded; None is without
-    bound."""
+class Bounds(NamedTuple):
+    """Of each bucket, low to high, high excluded; None is without bound."""
 
     labels: Sequence[str]
     lows: Sequence[int | None]
     highs: Sequence[int | None]
-    hits: Sequence[int]
-
-
-def buckets(t: Aggregate, counts: list[int], divisor: int = 1) -> Buckets:
-    filled = list(compress(range(len(counts)), counts))
-    span = slice(filled[0], filled[-1] + 1) if filled else slice(0)
-    hits = counts[span]
-    if t.name == "hist" and divisor > 1:
-        hits = [count // divisor for count in hits]
-    labels, lows, highs = _bounds(t)
-    return Buckets(labels[span], lows[span], highs[span], hits)
-
-
-def text(labels: Sequence[str], hits: Sequence[int]) -> str:
-    """Label, count and bar of each bucket."""
-    most = max(hits, default=0) or 1
-    return "".join(
-        [
-            f"{label:<16}{n:>8} |{_BARS[n * _BAR // most]}|\n"
-            for label, n in zip(labels, hits, strict=True)
-        ]
-    )
 
 
 @cache
-def _bounds(t: Aggregate) -> tuple[list[str], list[int | None], list[int | None]]:
-    """Label, low and high of each bucket."""
+def bounds(t: Aggregate) -> Bounds:
     number = t.size // 8
     if t.name == "lhist":
         found = [_linear_bounds(t, index) for index in range(number)]
     else:
         found = [_log_bounds(t.params[0], index) for index in range(number)]
-    labels, lows, highs = map(list, zip(*found, strict=True))
-    return labels, lows, highs
+    return Bounds(*zip(*found, strict=True))
+
+
+Cut = Callable[[Sequence[int]], tuple[slice, Sequence[int]]]
+Draw = Callable[[Sequence[str], Sequence[int]], str]  # names and counts of buckets
+
+
+def cutter(t: Aggregate, divisor: int = 1) -> Cut:
+    """What takes the buckets from the first to the last that is not empty: where they are, and
+    what they hold."""
+    places, divided = range(t.size // 8), t.name == "hist" and divisor > 1
+
+    def cut(counts: Sequence[int]) -> tuple[slice, Sequence[int]]:
+        filled = list(compress(places, counts))
+        span = slice(filled[0], filled[-1] + 1) if filled else slice(0)
+        hits = counts[span]
+        return span, [count // divisor for count in hits] if divided else hits
+
+    return cut
+
+
+def shower(t: Aggregate, divisor: int, names: Sequence[str], draw: Draw) -> Show:
+    """What shows counts. names: of all buckets. Of many histograms those of few counts are often
+    alike, so what was drawn is kept."""
+    cut = cutter(t, divisor)
+
+    @lru_cache(_KEPT)
+    def show(counts: Sequence[int]) -> str:
+        span, hits = cut(counts)
+        return draw(names[span], hits)
+
+    return show
+
+
+def text(labels: Sequence[str], hits: Sequence[int]) -> str:
+    """Label, count and bar of each bucket."""
+    most = max(hits, default=0) or 1
+    bars = [_BARS[n * _BAR // most] for n in hits]
+    return _form(tuple(labels)) % tuple(chain.from_iterable(zip(hits, bars, strict=True)))
+
+
+@lru_cache(_KEPT)
+def _form(labels: tuple[str, ...]) -> str:
+    """Takes count and bar of each bucket."""
+    return "".join([f"{label:<16}%8d |%s|\n" for label in labels])
 
 
 def _log_bounds(k: int, index: int) -> tuple[str, int | None, int]:

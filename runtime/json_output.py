@@ -84,7 +84,9 @@ class JsonPrinter(Printer):
     def _shower(self, table: Table, entries: Sequence[Entry], divisor: int) -> Callable[[Any], str]:
         t = table.value_type
         if isinstance(t, Aggregate) and t.name in ("hist", "lhist"):
-            return lambda counts: _buckets(histograms.buckets(t, counts, divisor))
+            _, lows, highs = histograms.bounds(t)
+            heads = list(map(_bucket, lows, highs))
+            return histograms.shower(t, divisor, heads, _buckets)
         if isinstance(t, Aggregate) and t.name == "tseries":
             last = time_series.newest(row.value for row in table.rows(entries))
             return lambda series: _points(time_series.points(t, series, last))
@@ -121,16 +123,17 @@ def _keys(labels: Sequence[object]) -> Sequence[object]:
     return [quote(str(label).replace(" ", ""))[1:-1] for label in labels]
 
 
-def _buckets(found: histograms.Buckets) -> str:
+def _buckets(heads: Sequence[str], hits: Sequence[int]) -> str:
     """All bounds inclusive."""
-    return f"[{','.join(map(_bucket, found.lows, found.highs, found.hits))}]"
+    shown = [f"{head}{number(n)}}}" for head, n in zip(heads, hits, strict=True)]
+    return f"[{','.join(shown)}]"
 
 
-def _bucket(low: int | None, high: int | None, hits: int) -> str:
-    parts = [] if low is None else [f'"min": {number(low)}']
-    if high is not None:
-        parts.append(f'"max": {number(high - 1)}')
-    return "{" + ", ".join([*parts, f'"count": {number(hits)}']) + "}"
+def _bucket(low: int | None, high: int | None) -> str:
+    """What stands before the count."""
+    least = "" if low is None else f'"min": {number(low)}, '
+    most = "" if high is None else f'"max": {number(high - 1)}, '
+    return f'{{{least}{most}"count": '
 
 
 def _points(points: list[time_series.Point]) -> str:

@@ -12,9 +12,10 @@ from .output import Printer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from . import histograms, time_series
+    from . import time_series
     from .entries import Entry
-    from .tables import Row, Table
+    from .histograms import Draw
+    from .tables import Table
     from .values import Values
 
 _TOGETHER = 4096  # lines made at once
@@ -63,10 +64,11 @@ class TextPrinter(Printer):
         info = f"Additional Info - helper: {event.helper}, retcode: {code}"
         self.message("runtime_error", f"{self.reason(event, code)}\n{info}", event.place)
 
-    def histogram(self, found: histograms.Buckets) -> str:
-        from . import histograms
+    def histogram(self) -> Draw:
+        """What draws one."""
+        from .histograms import text
 
-        return histograms.text(found.labels, found.hits)
+        return text
 
     def series(self, points: list[time_series.Point]) -> str:
         from . import time_series
@@ -81,16 +83,16 @@ class TextPrinter(Printer):
         if isinstance(t, Aggregate) and kind in ("hist", "lhist"):
             from . import histograms
 
-            for row in table.rows(entries, top):
-                graph = self.histogram(histograms.buckets(t, row.value, divisor))
-                self.sink.write(f"{_label(name, row)}:\n{graph}\n")
+            show = histograms.shower(t, divisor, histograms.bounds(t).labels, self.histogram())
+            for label, counts in zip(*table.columns(entries, top), strict=True):
+                self.sink.write(f"{_label(name, label)}:\n{show(counts)}\n")
         elif isinstance(t, Aggregate) and kind == "tseries":
             from . import time_series
 
             newest = time_series.newest(row.value for row in table.rows(entries))
             for row in table.rows(entries, top):
                 graph = self.series(time_series.points(t, row.value, newest))
-                self.sink.write(f"{_label(name, row)}:\n{graph}")
+                self.sink.write(f"{_label(name, row.label)}:\n{graph}")
         else:
             show = table.shower(divisor)
             labels, values = table.columns(entries, top)
@@ -102,5 +104,5 @@ class TextPrinter(Printer):
                 self.sink.write(line * len(shown) % tuple(pairs))
 
 
-def _label(name: str, row: Row) -> str:
-    return name if row.label is None else f"{name}[{row.label}]"
+def _label(name: str, label: object) -> str:
+    return name if label is None else f"{name}[{label}]"

@@ -114,6 +114,11 @@ def test_histograms_have_buckets_and_percentiles() -> None:
     (bucket,) = session.maps["@l"].value
     assert bucket == bpfscript.Bucket(0, 5, 1)
     assert "@@@" in str(found)
+
+
+def test_a_histogram_may_be_empty() -> None:
+    found = ran("@h = hist(1); zero(@h);").maps["@h"].value
+    assert (len(found), found.total, str(found)) == (0, 0, "")
     assert found._repr_html_().startswith("<svg")
 
 

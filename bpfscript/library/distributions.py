@@ -71,7 +71,7 @@ class Histogram:
         return iter(self.buckets)
 
     def __str__(self) -> str:
-        return histograms.text(*map(list, zip(*self.rows, strict=True)))
+        return histograms.text([name for name, _ in self.rows], [hits for _, hits in self.rows])
 
     def _repr_html_(self) -> str:
         from bpfscript.pictures.histogram import picture
@@ -100,8 +100,8 @@ def label(bucket: Bucket) -> str:
 
 def histogram(t: Aggregate, counts: list[int]) -> Histogram:
     """Of the counts that a map holds."""
-    _, *columns = histograms.buckets(t, counts)
-    return Histogram(t.name, tuple(map(Bucket, *columns)))
+    bounds, (span, hits) = histograms.bounds(t), histograms.cutter(t)(counts)
+    return Histogram(t.name, tuple(map(Bucket, bounds.lows[span], bounds.highs[span], hits)))
 
 
 class Point(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from bpfscript.runtime import histograms, time_series
+from bpfscript.runtime import time_series
+from bpfscript.runtime.histograms import Draw
 from bpfscript.runtime.text import TextPrinter
 
 _BAR, _EIGHTHS = 52, " ▏▎▍▌▋▊▉█"
@@ -17,8 +18,8 @@ _BLANK = 0x2800
 class PlotPrinter(TextPrinter):
     """Text output whose histograms and time series are drawn finer."""
 
-    def histogram(self, found: histograms.Buckets) -> str:
-        return bars(list(zip(found.labels, found.hits, strict=True)))
+    def histogram(self) -> Draw:
+        return lambda labels, hits: bars(list(zip(labels, hits, strict=True)))
 
     def series(self, points: list[time_series.Point]) -> str:
         return line(points)
