@@ -139,6 +139,21 @@ class TooComplex(KernelError):
         )
 
 
+class VerifierFault(KernelError):
+    """The verifier came upon a fault of its own at `probe` (EFAULT: verifier_bug() and what was
+    before it, kernel/bpf/verifier.c), near a line of the script; 0 if it named none."""
+
+    status = 1
+
+    def __init__(self, probe: str, script: str, line: int, reason: str) -> None:
+        self.probe, self.script, self.line, self.reason = probe, script, line, reason
+        super().__init__(
+            f"{script}:{f'{line}:' if line else ''} this kernel's verifier has a fault, which "
+            f"{probe} makes it show: {reason}",
+            "split the probe, or have fewer loops in it; other kernels may take it as it is",
+        )
+
+
 def _telling(lines: list[str], otherwise: str) -> tuple[str, str, int]:
     """The complaint, which the verifier writes last, and the last source line named before it, as
     the name of its file and its number."""

@@ -13,7 +13,15 @@ from bpfscript.manifest import Artifact, CodeFunction, Program, Relocation, in_c
 from bpfscript.plain import dataclass
 
 from .cache import Cache
-from .errors import BpfError, FeatureMissing, MissingType, RefusedC, TooComplex, VerifierRefused
+from .errors import (
+    BpfError,
+    FeatureMissing,
+    KernelError,
+    RefusedC,
+    TooComplex,
+    VerifierFault,
+    VerifierRefused,
+)
 from .fd import Fd
 from .kernel_types import Tie
 from .maps import Map, kernel_name
@@ -165,8 +173,8 @@ class Loader:
         """Load a program.
 
         Raises VerifierRefused with the log when the verifier objects, RefusedC if to imported C,
-        TooComplex when it gives up, MissingType where it comes to a type of another kernel that
-        this one lacks.
+        TooComplex when it gives up, VerifierFault when it fails itself, MissingType where it comes
+        to a type of another kernel that this one lacks.
         """
         if (linked := self._linked.get(program.name)) is None:  # some are loaded for each place
             functions = [self.artifact.functions[name] for name in program.functions]
@@ -194,9 +202,7 @@ class Loader:
                 raise
             raise self._refused(program, attr, settings.log_size, error.errno) from None
 
-    def _refused(
-        self, program: Program, attr: ProgLoad, log_size: int, number: int
-    ) -> VerifierRefused | MissingType | RefusedC | TooComplex:
+    def _refused(self, program: Program, attr: ProgLoad, log_size: int, number: int) -> KernelError:
         # a log costs the verifier more than the program: it writes one only on request
         log = ctypes.create_string_buffer(max(log_size, 128))
         attr.log_level, attr.log_size, attr.log_buf = 1, len(log), address(log)
@@ -215,6 +221,8 @@ class Loader:
             return self._relocator.explain(text) or RefusedC(probe, place, refused.reason)
         if refused.gave_up:
             return TooComplex(probe, script, refused.line, refused.reason)
+        if refused.errno == errno.EFAULT:
+            return VerifierFault(probe, script, refused.line, refused.reason)
         return self._relocator.explain(text) or refused
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 from itertools import islice
 from random import Random
 
@@ -12,7 +14,8 @@ from script_support import compiled, load
 from tracing import trace
 
 from bpfscript.diagnostics import ScriptError
-from bpfscript.runtime.errors import TooComplex
+from bpfscript.runtime.errors import BpfError, TooComplex, VerifierFault
+from bpfscript.runtime.sys import Cmd, Kernel, ProgLoad
 
 # Loops hide bounds from the verifier: of the index of a name, of the length of a string.
 HIDDEN_INDEX = """
@@ -105,6 +108,27 @@ TOO_MANY_WAYS = (
 def test_what_the_verifier_cannot_follow_is_no_bug() -> None:
     with pytest.raises(TooComplex, match=r"^t\.bt:.* ways lead through begin.*too large") as caught:
         load(compiled(TOO_MANY_WAYS))
+    assert caught.value.status == 1 and caught.value.hint
+
+
+@pytest.mark.requires("root", "btf")
+def test_a_fault_of_the_verifier_is_no_bug_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    bpf = Kernel.bpf
+
+    def falls(self: Kernel, cmd: Cmd, attr: ctypes.Structure, what: str = "") -> int:
+        if cmd is not Cmd.PROG_LOAD or what != "begin_1":
+            return bpf(self, cmd, attr, what)
+        assert isinstance(attr, ProgLoad)
+        if attr.log_buf:
+            ctypes.memmove(attr.log_buf, b"; exit(); @ t.bt:1\nverifier bug: REG INVARIANTS", 48)
+        raise BpfError("BPF_PROG_LOAD", errno.EFAULT, what)
+
+    monkeypatch.setattr(Kernel, "bpf", falls)
+    with pytest.raises(VerifierFault) as caught:
+        load(compiled("begin { exit(); }"))
+    assert str(caught.value).startswith(
+        "t.bt:1: this kernel's verifier has a fault, which begin makes it show: verifier bug: REG"
+    )
     assert caught.value.status == 1 and caught.value.hint
 
 
