@@ -54,7 +54,8 @@ class Beside:
         self, printer: Printer, witness: Collector, all: bool, done: Callable[[], None]
     ) -> None:
         self._printer, self._witness, self._all, self._done = printer, witness, all, done
-        self.attached, self.pinned, self.shown = printer.attached, printer.pinned, printer.shown
+        self.prepare, self.attached = printer.prepare, printer.attached
+        self.pinned, self.shown = printer.pinned, printer.shown
 
     def event(self, event: Definition, data: memoryview) -> None:
         self._printer.event(event, data)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[[memoryview], None]
 _NOTIFY = "__BPFTRACE_NOTIFY_PROBES_ATTACHED"  # name of a variable, and what is then said
+_USUAL = ("printf", "print", "errorf", "warnf", "time", "join", "cat", "system")
+_PREPARED = 50  # events at most
 _OFTEN_FAIL = ("probe_read", "map_lookup_elem")  # helpers whose failures only `-k` shows
 
 
@@ -93,12 +95,24 @@ class Printer(ABC):
 
     # What a session calls
 
+    def prepare(self) -> None:
+        """Get what it takes to show the events to come: later, loading it might be traced."""
+        for event in self.manifest.events[:_PREPARED]:
+            if event.kind in _USUAL:
+                self._known(event)
+                self._runs(event)
+        for definition in self.manifest.maps:
+            if any(event.map == definition.name for event in self.manifest.events):
+                self._table(definition)
+
     def event(self, event: Event, data: memoryview) -> None:
         """data: the record, its 8-byte header included; not kept."""
-        known = self._handlers.get(id(event))
-        if known is None:
-            known = self._handlers[id(event)] = event, self._handler(event)
+        known = self._handlers.get(id(event)) or self._known(event)
         known[1](data)
+
+    def _known(self, event: Event) -> tuple[Event, Handler]:
+        made = self._handlers[id(event)] = event, self._handler(event)
+        return made
 
     def run(self, event: Event, run: Run) -> None:
         """Records of one event, in a row."""

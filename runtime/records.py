@@ -34,6 +34,9 @@ _POSITION = 8  # bytes, the last ones of a record that steers
 class Printer(Protocol):
     """Where a session's output goes; `runtime.output` has the real ones."""
 
+    def prepare(self) -> None:
+        """Probes are going to be attached: from then on the tool itself may be traced."""
+
     def attached(self, count: int) -> None:
         """Tracing starts: `count` probes are attached."""
 

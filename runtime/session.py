@@ -224,6 +224,7 @@ class Session:
         KernelError if all of them do. Stops early after a signal.
         """
         if not self.dry_run:
+            self.printer.prepare()
             self.run_all("begin")
         self._stack.callback(self._detach)
         attacher = Attacher(self.kernel, self.child.pid if self.child else self._pid)

@@ -131,6 +131,9 @@ class Notes:
     def __init__(self) -> None:
         self.lines: list[object] = []
 
+    def prepare(self) -> None:
+        pass
+
     def attached(self, count: int) -> None:
         self.lines.append(("attached", count))
 

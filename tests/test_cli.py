@@ -259,3 +259,19 @@ def test_what_a_c_compiler_refuses_has_a_status_of_its_own(
 def test_a_list_of_functions_that_cannot_be_read() -> None:
     code, _, err = tool("--traceable-functions", "/there/is/none", "-e", "begin { }")
     assert code == 1 and "/there/is/none" in err
+
+
+@as_root
+@pytest.mark.requires("tracefs", "btf")
+def test_the_tool_is_quiet_while_it_traces() -> None:
+    """It would be seen by traces of opens, of maps, of forks."""
+    script = """
+        begin { @me = pid; @h[1] = hist(3); @k = "a"; }
+        tracepoint:syscalls:sys_enter_openat /pid == @me/ { printf("%s\\n", str(args.filename)); }
+        interval:ms:200 { print((1, comm)); print(@k); time("%H\\n"); printf("%d %d\\n", 1, 2); }
+        interval:ms:500 { clear(@h); clear(@k); clear(@me); exit(); }
+    """
+    status, out, _ = tool("-q", "-e", script)
+    lines = out.strip().splitlines()
+    assert status == 0 and "1 2" in lines
+    assert [line for line in lines if ".py" in line] == []
