@@ -14,7 +14,7 @@ from .values import Show
 _BAR = 52  # characters
 _BARS = [f"{'@' * size:<{_BAR}}" for size in range(_BAR + 1)]
 _SUFFIXES = ("", "K", "M", "G", "T", "P", "E")
-_KEPT = 1 << 12  # texts
+_ROWS, _FORMS = 1 << 18, 1 << 8  # kept: rows, which are 80 bytes of text, and their formats
 
 
 class Bounds(NamedTuple):
@@ -58,7 +58,7 @@ def shower(t: Aggregate, divisor: int, names: Sequence[str], draw: Draw) -> Show
     alike, so what was drawn is kept."""
     cut = cutter(t, divisor)
 
-    @lru_cache(_KEPT)
+    @lru_cache(_ROWS // len(names))
     def show(counts: Sequence[int]) -> str:
         span, hits = cut(counts)
         return draw(names[span], hits)
@@ -73,7 +73,7 @@ def text(labels: Sequence[str], hits: Sequence[int]) -> str:
     return _form(tuple(labels)) % tuple(chain.from_iterable(zip(hits, bars, strict=True)))
 
 
-@lru_cache(_KEPT)
+@lru_cache(_FORMS)
 def _form(labels: tuple[str, ...]) -> str:
     """Takes count and bar of each bucket."""
     return "".join([f"{label:<16}%8d |%s|\n" for label in labels])
