@@ -21,7 +21,7 @@ from .cache import Cache
 from .errors import AttachError, BpfError, FeatureMissing
 from .fd import Fd
 from .kernel_btf import BTF, kernel_btf, module_btf
-from .sys import BtfInfo, Cmd, Kernel, ObjectById, ObjectInfo, ProgInfo, address
+from .sys import BtfInfo, Cmd, Kernel, ObjectById, ProgInfo, address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class KernelTypes:
         info, first = ProgInfo(), ctypes.create_string_buffer(_FUNC_INFO)
         info.nr_func_info, info.func_info_rec_size = 1, _FUNC_INFO
         info.func_info = address(first)
-        _describe(self.kernel, program, info)
+        self.kernel.describe(program.fileno(), info)
         number: int = struct.unpack_from("<I", first, 4)[0]
         if not number:
             raise AttachError(place.name, "the program has no BTF")
@@ -132,7 +132,7 @@ def typed_programs(kernel: Kernel) -> list[tuple[int, str]]:
                 info, first = ProgInfo(), ctypes.create_string_buffer(_FUNC_INFO)
                 info.nr_func_info, info.func_info_rec_size = 1, _FUNC_INFO
                 info.func_info = address(first)
-                _describe(kernel, program, info)
+                kernel.describe(program.fileno(), info)
                 if info.btf_id:
                     number = struct.unpack_from("<I", first, 4)[0]
                     found.append((id, _name(kernel, info.btf_id, number)))
@@ -147,10 +147,10 @@ def _name(kernel: Kernel, btf: int, number: int) -> str:
 
     with _open(kernel, Cmd.BTF_GET_FD_BY_ID, btf) as fd:
         info = BtfInfo()
-        _describe(kernel, fd, info)
+        kernel.describe(fd.fileno(), info)
         data = ctypes.create_string_buffer(info.btf_size)
         info = BtfInfo(btf=address(data), btf_size=len(data))
-        _describe(kernel, fd, info)
+        kernel.describe(fd.fileno(), info)
     return Btf(data.raw).type(number).name
 
 
@@ -161,7 +161,7 @@ def _opened_btf(kernel: Kernel, module: str) -> Fd:
         fd = _open(kernel, Cmd.BTF_GET_FD_BY_ID, id)
         name = ctypes.create_string_buffer(_NAME)
         info = BtfInfo(name=address(name), name_len=len(name))
-        _describe(kernel, fd, info)
+        kernel.describe(fd.fileno(), info)
         if info.kernel_btf and name.raw.startswith(wanted):
             return fd
         fd.close()
@@ -181,8 +181,3 @@ def _ids(kernel: Kernel, cmd: Cmd = Cmd.PROG_GET_NEXT_ID) -> Iterator[int]:
 
 def _open(kernel: Kernel, cmd: Cmd, id: int) -> Fd:
     return Fd(kernel.bpf(cmd, ObjectById(id=id)))
-
-
-def _describe(kernel: Kernel, fd: Fd, info: ctypes.Structure) -> None:
-    attr = ObjectInfo(bpf_fd=fd.fileno(), info_len=ctypes.sizeof(info), info=ctypes.addressof(info))
-    kernel.bpf(Cmd.OBJ_GET_INFO_BY_FD, attr)

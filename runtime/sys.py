@@ -364,6 +364,11 @@ class Kernel:
             ctypes.sizeof(attr),
         )  # fmt: skip
 
+    def describe(self, fd: int, info: ctypes.Structure) -> None:
+        """BPF_OBJ_GET_INFO_BY_FD: fill `info` in, ProgInfo for a program, BtfInfo for BTF."""
+        attr = ObjectInfo(bpf_fd=fd, info_len=ctypes.sizeof(info), info=ctypes.addressof(info))
+        self.bpf(Cmd.OBJ_GET_INFO_BY_FD, attr)
+
     def perf_event_open(self, attr: PerfEventAttr, pid: int, cpu: int) -> int:
         """perf_event_open(2): a descriptor. pid or cpu -1: all of them."""
         attr.size = ctypes.sizeof(attr)

@@ -7,14 +7,13 @@ does it: a dummy software event on each CPU, whose ring is drained into `Process
 from __future__ import annotations
 
 import ctypes
-import mmap
 import os
 import struct
 import time
 from bisect import bisect_right
 
-from .errors import BpfError
 from .mappings import Mapping, Processes
+from .perf_ring import HEADER, PerfRing
 from .sys import Kernel, PerfEventAttr, PerfType, cpus
 
 _PAGES = 32  # of each ring, a power of two
@@ -23,12 +22,10 @@ _DUMMY = 9  # PERF_COUNT_SW_DUMMY
 # comm_exec, use_clockid
 _FLAGS = 1 << 8 | 1 << 9 | 1 << 13 | 1 << 18 | 1 << 23 | 1 << 24 | 1 << 25
 _TIME = 1 << 2  # PERF_SAMPLE_TIME: with sample_id_all, the last 8 bytes of each record
-_HEAD, _TAIL, _OFFSET, _SIZE = 1024, 1032, 1040, 1048  # in struct perf_event_mmap_page
 _COMM, _FORK, _MMAP2 = 3, 7, 10  # enum perf_event_type
 _EXEC = 1 << 13  # PERF_RECORD_MISC_COMM_EXEC
-_HEADER = struct.Struct("<IHH")
 _MAPPED = struct.Struct("<IIQQQIIQ")  # pid tid address length page-offset major minor inode
-_NAME = 72 - _HEADER.size  # where the path starts, after inode generation, prot and flags
+_NAME = 72 - HEADER.size  # where the path starts, after inode generation, prot and flags
 
 
 class _Attr(PerfEventAttr):
@@ -47,49 +44,35 @@ class Watcher:
 
     def __init__(self, processes: Processes, kernel: Kernel | None = None) -> None:
         self._processes = processes
-        self._rings: list[tuple[int, mmap.mmap]] = []
+        self._rings: list[PerfRing] = []
         self._pending: list[tuple[int, bytes]] = []  # (time, record)
         kernel = kernel or Kernel()
         try:
             for cpu in cpus("online"):
-                self._open(kernel, cpu)
+                self._rings.append(PerfRing(_event(), cpu, _PAGES, kernel))
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        for fd, ring in self._rings:
+        for ring in self._rings:
             ring.close()
-            os.close(fd)
         self._rings.clear()
 
     def drain(self) -> None:
         """Hand on what has happened so far, in order of time: a process moves between CPUs."""
         now = time.monotonic_ns()  # what is newer may be missing from rings already read
-        for _, ring in self._rings:
-            self._pending += [(int.from_bytes(raw[-8:], "little"), raw) for raw in _records(ring)]
+        for ring in self._rings:
+            self._pending += [(int.from_bytes(raw[-8:], "little"), raw) for raw in ring.records()]
         self._pending.sort(key=lambda record: record[0])
         ready = bisect_right(self._pending, now, key=lambda record: record[0])
         for _, raw in self._pending[:ready]:
             self._handle(raw)
         del self._pending[:ready]
 
-    def _open(self, kernel: Kernel, cpu: int) -> None:
-        attr = _Attr(
-            type=PerfType.SOFTWARE, config=_DUMMY, flags=_FLAGS,
-            sample_type=_TIME, clockid=time.CLOCK_MONOTONIC,
-        )  # fmt: skip
-        fd = kernel.perf_event_open(attr, -1, cpu)
-        try:
-            ring = mmap.mmap(fd, (1 + _PAGES) * mmap.PAGESIZE)
-        except OSError as error:
-            os.close(fd)
-            raise BpfError("mmap of a perf event", error.errno or 0) from None
-        self._rings.append((fd, ring))
-
     def _handle(self, raw: bytes) -> None:
-        kind, misc, _ = _HEADER.unpack_from(raw)
-        body = raw[_HEADER.size :]
+        kind, misc, _ = HEADER.unpack_from(raw)
+        body = raw[HEADER.size :]
         if kind == _MMAP2:
             pid, _, start, length, offset, major, minor, inode = _MAPPED.unpack_from(body)
             path = os.fsdecode(body[_NAME:].split(b"\0", 1)[0])
@@ -104,17 +87,8 @@ class Watcher:
             self._processes.executed(struct.unpack_from("<I", body)[0])
 
 
-def _records(ring: mmap.mmap) -> list[bytes]:
-    """The complete records of a ring, which is free for new ones after that."""
-    head, tail, start, size = struct.unpack_from("<QQQQ", ring, _HEAD)
-    found = []
-    while tail < head:
-        at = tail % size
-        _, _, length = _HEADER.unpack_from(ring, start + at)
-        if not length:
-            break
-        first = ring[start + at : start + min(at + length, size)]
-        found.append(first + ring[start : start + length - len(first)])
-        tail += length
-    struct.pack_into("<Q", ring, _TAIL, head)
-    return found
+def _event() -> _Attr:
+    return _Attr(
+        type=PerfType.SOFTWARE, config=_DUMMY, flags=_FLAGS,
+        sample_type=_TIME, clockid=time.CLOCK_MONOTONIC,
+    )  # fmt: skip
