@@ -6,7 +6,7 @@ A `Graph` is a snapshot: who changes edges makes a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import cached_property, reduce
 
 from bpfscript.ir.core import Block, Function
 from bpfscript.plain import dataclass
@@ -39,9 +39,9 @@ class Graph:
         for block in self.order:
             for successor in dict.fromkeys(successors(block)):
                 self.predecessors[successor].append(block)
-        self.dominator = self._dominators()
 
-    def _dominators(self) -> dict[Block, Block]:
+    @cached_property
+    def dominator(self) -> dict[Block, Block]:
         """Immediate dominator of each block; the first block's is itself."""
         first = self.order[0]
         found = {first: first}
