@@ -9,6 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+YOUNG = 50_000
+"""Objects made before the collector looks for garbage among them."""
+
 
 def main() -> NoReturn:
     """An interrupt ends the process at once and without a word, even inside libclang or LLVM.
@@ -16,7 +19,7 @@ def main() -> NoReturn:
     Python's handler would wait for them. A session has its own, which lets tracing end well. A
     start makes many objects that stay, so that looking for garbage among them finds none.
     """
-    gc.set_threshold(50_000)
+    gc.set_threshold(YOUNG)
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     from bpfscript.finder import install

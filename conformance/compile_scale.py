@@ -11,11 +11,13 @@ import sys
 SIZES = (10, 100, 1_000, 5_000)
 BACKENDS = ("native", "llvm")
 CODE = """
-import resource, sys, time
+import gc, resource, sys, time
+from bpfscript.__main__ import YOUNG
 from bpfscript.diagnostics import Source
 from bpfscript.driver import compile
 from bpfscript.runtime.live_target import LiveTarget
 
+gc.set_threshold(YOUNG)  # as the command does
 started = time.process_time()
 compile(Source("script", sys.stdin.read()), LiveTarget(), backend=sys.argv[1])
 print(time.process_time() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
