@@ -12,7 +12,7 @@ from bpfscript.ir.cfg import Graph
 from bpfscript.ir.core import Block, Function, Instr, Value
 from bpfscript.ir.ops import ENDS, WRITES
 
-from .values import definitions, effects
+from .values import definitions, effects, place
 
 _MOVES = ("store", "fill", "copy")
 
@@ -76,9 +76,7 @@ def _written_slot(instr: Instr, made: dict[Value, Instr]) -> Value | None:
     """The slot that an instruction does nothing but write to."""
     if instr.op not in _MOVES:
         return None
-    value = instr.args[0]
-    while value in made and made[value].op == "ptr_add":
-        value = made[value].args[0]
+    value, _ = place(instr.args[0], made)
     return value if value in made and made[value].op == "slot" else None
 
 

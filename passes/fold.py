@@ -17,7 +17,7 @@ from bpfscript.ir.core import Function, Instr, Value
 from bpfscript.ir.ops import OPS
 from bpfscript.ir.types import I
 
-from .values import replace
+from .values import place, replace
 
 
 def _signed(value: int, bits: int) -> int:
@@ -119,8 +119,7 @@ class _Folder:
 
     def _is_object(self, pointer: Value) -> bool:
         """Whether a pointer leads into memory that is always there."""
-        while (made := self.made.get(pointer)) and made.op == "ptr_add":
-            pointer = made.args[0]
+        made = self.made.get(place(pointer, self.made)[0])
         return made is not None and made.op in ("slot", "rodata", "map_value")
 
     def _binary(self, instr: Instr) -> Value | None:

@@ -19,7 +19,7 @@ from bpfscript.ir.types import STACK, I
 from bpfscript.target import Target
 
 from .scratch import SCRATCH_MAX
-from .values import definitions
+from .values import definitions, place
 
 # Operands of helpers that are written to: (pointer, size).
 FILLED = {
@@ -155,18 +155,8 @@ class _Flow:
 
     def _place(self, pointer: Value) -> tuple[Value | None, int | None]:
         """(slot, offset) of a pointer; the offset is None if it varies."""
-        offset: int | None = 0
-        while pointer in self.made and self.made[pointer].op == "ptr_add":
-            base, step = self.made[pointer].args
-            made = self.made.get(step)
-            known = made is not None and made.op == "const"
-            offset = (
-                offset + _int(made.attrs["value"])
-                if made and known and offset is not None
-                else None
-            )
-            pointer = base
-        return (pointer, offset) if pointer in self.sizes else (None, None)
+        slot, offset = place(pointer, self.made)
+        return (slot, offset) if slot in self.sizes else (None, None)
 
     def _flowing(self) -> dict[Value, set[Value]]:
         """Slots that parameters and selects may point into."""

@@ -13,6 +13,7 @@ from bpfscript.ir.types import I1, I8, I16, I32, I64, KERNEL, STACK, USER, I
 from . import legal_typed
 from .code import Code
 from .legal_events import BAD_ADDRESS, report_failure, write_fields, zero
+from .values import place
 
 ERRORS = 2  # Module.warnings from which on failed reads are reported
 INLINE = 128  # bytes that a comparison reads without a loop
@@ -149,10 +150,5 @@ def aligned(code: Code, pointer: Value) -> bool:
     if pointer.type != STACK:
         return True
     made = code.definitions
-    while pointer in made and made[pointer].op == "ptr_add":
-        pointer, offset = made[pointer].args
-        step = made.get(offset)
-        bytes = step.attrs["value"] if step and step.op == "const" else None
-        if not isinstance(bytes, int) or bytes % 8:
-            return False
-    return pointer in made and made[pointer].op == "slot"
+    root, offset = place(pointer, made)
+    return root in made and made[root].op == "slot" and offset is not None and offset % 8 == 0

@@ -32,7 +32,7 @@ from .bounds import object_size
 from .initialised import FILLED
 from .liveness import Liveness
 from .loop_joins import COMPARES, living_on
-from .values import definitions, replace
+from .values import definitions, place, replace
 
 
 def hide_entering(function: Function, loop: Loop, pointers: set[Value]) -> None:
@@ -119,22 +119,19 @@ def hide_loaded(function: Function, body: list[Block]) -> None:
     """The second kind: loads at constant places of stack memory."""
     made = definitions(function)
     written = set(function.params) | {
-        _root(made, i.args[0]) for b in body for i in b.instrs if i.op in ("store", "copy", "fill")
+        place(i.args[0], made)[0]
+        for b in body
+        for i in b.instrs
+        if i.op in ("store", "copy", "fill")
     }
     for block in body:
         for at, instr in reversed(list(enumerate(block.instrs))):
             if instr.op != "load" or instr.result is None or instr.args[0].type != STACK:
                 continue
-            if _root(made, instr.args[0]) in written:
+            if place(instr.args[0], made)[0] in written:
                 seen, instr.result = instr.result, Value(instr.result.type)
                 hide = Instr("opaque", [instr.result], result=seen, span=instr.span)
                 block.instrs.insert(at + 1, hide)
-
-
-def _root(made: dict[Value, Instr], pointer: Value) -> Value:
-    while (instr := made.get(pointer)) and instr.op == "ptr_add":
-        pointer = instr.args[0]
-    return pointer
 
 
 def hide_living(function: Function, loops: list[Loop], fixed: set[Value]) -> None:

@@ -18,6 +18,7 @@ from .bounds import bounds
 from .budget import budget
 from .dce import dce
 from .fold import fold
+from .forward import forward
 from .gvn import gvn
 from .initialised import initialised
 from .legalise import legalise
@@ -89,8 +90,10 @@ PIPELINE: tuple[Pass, ...] = (
     Pass("legalise", legalise, _set(Holds.HIGH), gives=_LEGAL, breaks=_set(Holds.HIGH)),
     Pass("legal-fold", each(fold), optional=True),
     Pass("legal-gvn", each(gvn), optional=True),
-    Pass("legal-fold-2", each(fold), optional=True),
     Pass("legal-simplify-cfg", each(simplify_cfg), optional=True),
+    Pass("legal-forward", each(forward), needs=_LEGAL, optional=True),
+    Pass("legal-fold-2", each(fold), optional=True),
+    Pass("legal-simplify-cfg-2", each(simplify_cfg), optional=True),
     Pass("legal-dce", each(dce), optional=True),
     Pass("null-checks", each(null_checks), _LEGAL, _set(Holds.NULL_CHECKED)),
     Pass("spill", spill, _LEGAL, _set(Holds.FEW_LIVE)),

@@ -9,6 +9,8 @@ from bpfscript.ir.helpers import HELPERS
 from bpfscript.ir.ops import CALLS, OPS, PURE, READS, WRITES
 from bpfscript.ir.types import DIRECT, Ptr
 
+_SIGN = 1 << 63
+
 
 def effects(instr: Instr) -> int:
     """The row's effects; of a call, those of the helper."""
@@ -42,6 +44,19 @@ def use_blocks(function: Function) -> dict[Value, set[Block]]:
     return found
 
 
+def place(pointer: Value, made: dict[Value, Instr]) -> tuple[Value, int | None]:
+    """What a pointer was moved from, and by how many bytes, signed; None if that varies."""
+    offset: int | None = 0
+    while (moved := made.get(pointer)) and moved.op == "ptr_add":
+        pointer, step = moved.args
+        by = made[step].attrs.get("value") if step in made and made[step].op == "const" else None
+        if isinstance(by, int) and offset is not None:
+            offset = (offset + by + _SIGN) % (2 * _SIGN) - _SIGN
+        else:
+            offset = None
+    return pointer, offset
+
+
 def replace(function: Function, stands_for: dict[Value, Value]) -> None:
     """Use other values instead, following chains."""
     if not stands_for:
@@ -73,7 +88,5 @@ def reads_memory(instr: Instr, made: dict[Value, Instr]) -> bool:
 
 
 def _constant_memory(pointer: Value, made: dict[Value, Instr]) -> bool:
-    root = made.get(pointer)
-    while root and root.op == "ptr_add":
-        root = made.get(root.args[0])
+    root = made.get(place(pointer, made)[0])
     return root is not None and (root.op == "rodata" or OPS[root.op].high)
