@@ -5,9 +5,8 @@
     store %m, %1 {off=0}; …; store %m, %3 {off=0}        →  …; store %m, %3 {off=0}
 
 Forward data flow of what slots and map values hold: where ways meet, what is known on all of them;
-at the start of a loop, nothing. Others may see fewer states of a map, but none that would not have
-been. Slots that are only written to then are left to `dce`. Cost: instructions, each times at most
-_MOST pieces of memory.
+at the start of a loop, nothing. Others may see fewer states of a map. Slots that are only written
+to then are left to `dce`. Cost: instructions, each times at most _MOST pieces of memory.
 """
 
 from __future__ import annotations
