@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import struct
@@ -13,13 +14,28 @@ HEADER = struct.Struct("<IHH")  # type, misc, size of a record: struct perf_even
 _HEAD, _TAIL = 1024, 1032  # in struct perf_event_mmap_page; data_offset and data_size follow
 
 
+class RingAttr(PerfEventAttr):
+    """The first 112 bytes, PERF_ATTR_SIZE_VER5."""
+
+    _fields_ = (
+        ("branch_sample_type", ctypes.c_uint64),
+        ("sample_regs_user", ctypes.c_uint64),
+        ("sample_stack_user", ctypes.c_uint32),
+        ("clockid", ctypes.c_int32),
+        ("sample_regs_intr", ctypes.c_uint64),
+        ("aux_watermark", ctypes.c_uint32),
+        ("sample_max_stack", ctypes.c_uint16),
+        ("reserved", ctypes.c_uint16),
+    )
+
+
 class PerfRing:
     """An event on one CPU, all its processes, and its ring; owns both.
 
     pages: a power of two. Raises BpfError where the kernel does not let us have it.
     """
 
-    def __init__(self, attr: PerfEventAttr, cpu: int, pages: int, kernel: Kernel) -> None:
+    def __init__(self, attr: RingAttr, cpu: int, pages: int, kernel: Kernel) -> None:
         self._fd = kernel.perf_event_open(attr, -1, cpu)
         try:
             self._ring = mmap.mmap(self._fd, (1 + pages) * mmap.PAGESIZE)

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from bpfscript.target import MachineError
 
 from .fd import Fd
-from .perf_ring import HEADER, PerfRing
-from .sys import Kernel, PerfEventAttr, PerfType, ProgInfo, cpus
+from .perf_ring import HEADER, PerfRing, RingAttr
+from .sys import Kernel, PerfType, ProgInfo, cpus
 
 _PERIOD = 2_003_003  # ns, no multiple of a tick
 _DEPTH = 24  # frames
@@ -24,21 +24,6 @@ _PAGES = 64  # of each ring: three seconds
 _CPU_CLOCK, _SAMPLE = 0, 9  # PERF_COUNT_SW_CPU_CLOCK, PERF_RECORD_SAMPLE
 _CALLCHAIN = 1 << 5  # PERF_SAMPLE_CALLCHAIN: a count, and so many addresses
 _FLAGS = 1 << 4 | 1 << 22  # exclude_user, exclude_callchain_user
-
-
-class _Attr(PerfEventAttr):
-    """The first 112 bytes, PERF_ATTR_SIZE_VER5."""
-
-    _fields_ = (
-        ("branch_sample_type", ctypes.c_uint64),
-        ("sample_regs_user", ctypes.c_uint64),
-        ("sample_stack_user", ctypes.c_uint32),
-        ("clockid", ctypes.c_int32),
-        ("sample_regs_intr", ctypes.c_uint64),
-        ("aux_watermark", ctypes.c_uint32),
-        ("sample_max_stack", ctypes.c_uint16),
-        ("reserved", ctypes.c_uint16),
-    )
 
 
 class Sampler:
@@ -54,7 +39,7 @@ class Sampler:
         self._starts = [start for start, *_ in self._code]
         self._seen = Counter[str]()
         self._rings: list[PerfRing] = []
-        attr = _Attr(
+        attr = RingAttr(
             type=PerfType.SOFTWARE, config=_CPU_CLOCK, sample_period=_PERIOD, flags=_FLAGS,
             sample_type=_CALLCHAIN, sample_max_stack=_DEPTH,
         )  # fmt: skip

@@ -6,15 +6,14 @@ does it: a dummy software event on each CPU, whose ring is drained into `Process
 
 from __future__ import annotations
 
-import ctypes
 import os
 import struct
 import time
 from bisect import bisect_right
 
 from .mappings import Mapping, Processes
-from .perf_ring import HEADER, PerfRing
-from .sys import Kernel, PerfEventAttr, PerfType, cpus
+from .perf_ring import HEADER, PerfRing, RingAttr
+from .sys import Kernel, PerfType, cpus
 
 _PAGES = 32  # of each ring, a power of two
 _DUMMY = 9  # PERF_COUNT_SW_DUMMY
@@ -26,17 +25,6 @@ _COMM, _FORK, _MMAP2 = 3, 7, 10  # enum perf_event_type
 _EXEC = 1 << 13  # PERF_RECORD_MISC_COMM_EXEC
 _MAPPED = struct.Struct("<IIQQQIIQ")  # pid tid address length page-offset major minor inode
 _NAME = 72 - HEADER.size  # where the path starts, after inode generation, prot and flags
-
-
-class _Attr(PerfEventAttr):
-    """The first 96 bytes, PERF_ATTR_SIZE_VER3."""
-
-    _fields_ = (
-        ("branch_sample_type", ctypes.c_uint64),
-        ("sample_regs_user", ctypes.c_uint64),
-        ("sample_stack_user", ctypes.c_uint32),
-        ("clockid", ctypes.c_int32),
-    )
 
 
 class Watcher:
@@ -87,8 +75,8 @@ class Watcher:
             self._processes.executed(struct.unpack_from("<I", body)[0])
 
 
-def _event() -> _Attr:
-    return _Attr(
+def _event() -> RingAttr:
+    return RingAttr(
         type=PerfType.SOFTWARE, config=_DUMMY, flags=_FLAGS,
         sample_type=_TIME, clockid=time.CLOCK_MONOTONIC,
     )  # fmt: skip
