@@ -101,8 +101,9 @@ class Printer(ABC):
             if event.kind in _USUAL:
                 self._known(event)
                 self._runs(event)
+        named = {event.map for event in self.manifest.events}
         for definition in self.manifest.maps:
-            if any(event.map == definition.name for event in self.manifest.events):
+            if definition.name in named:
                 self._table(definition)
 
     def event(self, event: Event, data: memoryview) -> None:

@@ -6,9 +6,10 @@ import ctypes
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 
 from .errors import BpfError
-from .sys import Kernel, PerfEventAttr
+from .sys import Kernel, PerfEventAttr, cpus
 
 HEADER = struct.Struct("<IHH")  # type, misc, size of a record: struct perf_event_header
 _HEAD, _TAIL = 1024, 1032  # in struct perf_event_mmap_page; data_offset and data_size follow
@@ -62,3 +63,26 @@ class PerfRing:
             tail += length
         struct.pack_into("<Q", ring, _TAIL, head)
         return found
+
+
+class PerfRings:
+    """The same event on each CPU. Raises BpfError as `PerfRing` does, and then none is left."""
+
+    def __init__(self, attr: RingAttr, pages: int, kernel: Kernel) -> None:
+        self._rings: list[PerfRing] = []
+        try:
+            for cpu in cpus("online"):
+                self._rings.append(PerfRing(attr, cpu, pages, kernel))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for ring in self._rings:
+            ring.close()
+        self._rings.clear()
+
+    def records(self) -> Iterator[bytes]:
+        """Those of one CPU after those of another."""
+        for ring in self._rings:
+            yield from ring.records()

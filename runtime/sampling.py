@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from bpfscript.target import MachineError
 
 from .fd import Fd
-from .perf_ring import HEADER, PerfRing, RingAttr
-from .sys import Kernel, PerfType, ProgInfo, cpus
+from .perf_ring import HEADER, PerfRings, RingAttr
+from .sys import Kernel, PerfType, ProgInfo
 
 _PERIOD = 2_003_003  # ns, no multiple of a tick
 _DEPTH = 24  # frames
@@ -38,29 +38,20 @@ class Sampler:
         )
         self._starts = [start for start, *_ in self._code]
         self._seen = Counter[str]()
-        self._rings: list[PerfRing] = []
         attr = RingAttr(
             type=PerfType.SOFTWARE, config=_CPU_CLOCK, sample_period=_PERIOD, flags=_FLAGS,
             sample_type=_CALLCHAIN, sample_max_stack=_DEPTH,
         )  # fmt: skip
-        try:
-            for cpu in cpus("online"):
-                self._rings.append(PerfRing(attr, cpu, _PAGES, kernel))
-        except BaseException:
-            self.close()
-            raise
+        self._rings = PerfRings(attr, _PAGES, kernel)
 
     def close(self) -> None:
-        for ring in self._rings:
-            ring.close()
-        self._rings.clear()
+        self._rings.close()
 
     def times(self) -> dict[str, int]:
         """ns that each program has taken since we look, about."""
-        for ring in self._rings:
-            for raw in ring.records():
-                if HEADER.unpack_from(raw)[0] == _SAMPLE and (name := self._program(raw)):
-                    self._seen[name] += _PERIOD
+        for raw in self._rings.records():
+            if HEADER.unpack_from(raw)[0] == _SAMPLE and (name := self._program(raw)):
+                self._seen[name] += _PERIOD
         return dict(self._seen)
 
     def _program(self, raw: bytes) -> str | None:

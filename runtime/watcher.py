@@ -12,8 +12,8 @@ import time
 from bisect import bisect_right
 
 from .mappings import Mapping, Processes
-from .perf_ring import HEADER, PerfRing, RingAttr
-from .sys import Kernel, PerfType, cpus
+from .perf_ring import HEADER, PerfRings, RingAttr
+from .sys import Kernel, PerfType
 
 _PAGES = 32  # of each ring, a power of two
 _DUMMY = 9  # PERF_COUNT_SW_DUMMY
@@ -32,26 +32,18 @@ class Watcher:
 
     def __init__(self, processes: Processes, kernel: Kernel | None = None) -> None:
         self._processes = processes
-        self._rings: list[PerfRing] = []
         self._pending: list[tuple[int, bytes]] = []  # (time, record)
-        kernel = kernel or Kernel()
-        try:
-            for cpu in cpus("online"):
-                self._rings.append(PerfRing(_event(), cpu, _PAGES, kernel))
-        except BaseException:
-            self.close()
-            raise
+        self._rings = PerfRings(_event(), _PAGES, kernel or Kernel())
 
     def close(self) -> None:
-        for ring in self._rings:
-            ring.close()
-        self._rings.clear()
+        self._rings.close()
 
     def drain(self) -> None:
         """Hand on what has happened so far, in order of time: a process moves between CPUs."""
         now = time.monotonic_ns()  # what is newer may be missing from rings already read
-        for ring in self._rings:
-            self._pending += [(int.from_bytes(raw[-8:], "little"), raw) for raw in ring.records()]
+        self._pending += [
+            (int.from_bytes(raw[-8:], "little"), raw) for raw in self._rings.records()
+        ]
         self._pending.sort(key=lambda record: record[0])
         ready = bisect_right(self._pending, now, key=lambda record: record[0])
         for _, raw in self._pending[:ready]:
