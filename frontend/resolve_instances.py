@@ -20,7 +20,7 @@ from . import nodes
 from .builtins import argument_number
 from .formats import EXIT_FIELDS, FormatField, fields, record_arguments, syscall_arguments
 from .resolve_base import Match, Search
-from .resolve_kernel import KERNEL
+from .resolve_kernel import KERNEL, PLAIN, as_kprobe, as_raw
 from .typed import Argument, Instance
 
 TYPE_CHECKING = False
@@ -47,6 +47,14 @@ One raw tracepoint sees every call: what it saves where it is asked (70 of 180 n
 """
 
 
+MANY = 16
+"""Functions of one fentry probe that have a trampoline each; more have one kprobe for all.
+
+The kernel lets a trampoline go in 150 ms, one at a time; a kprobe costs an event 100 ns more.
+"""
+_ALONE = ("comm", "kfunc_allowed", "path", "skboutput")  # calls that not all programs may make
+
+
 class Uses:
     """What the tree of a probe asks about its context."""
 
@@ -54,7 +62,7 @@ class Uses:
         self.probe = False  # which probe it is
         self.retval = False
         self.kstack = False
-        self.calls = False  # functions of the kernel, which raw tracepoints must not
+        self.calls = False  # what raw tracepoints or kprobes must not
         self.whole = False  # `args` other than for one of its fields
         self.fields: set[str] = set()
         self.numbers: set[int] = set()  # N of every `argN`
@@ -78,7 +86,7 @@ class Uses:
             number = argument_number(node.name)
             self.numbers |= set() if number is None else {number}
         if isinstance(node, nodes.Call) and node.args:
-            self.calls |= node.name in ("comm", "kfunc_allowed")
+            self.calls |= node.name in _ALONE
         self.kstack |= isinstance(node, nodes.Identifier | nodes.Call) and node.name in _KSTACK
         self.retval |= _names(node, "retval", "__builtin_retval")
         self.probe |= _names(node, "probe", "__builtin_probe")
@@ -107,7 +115,7 @@ class Context:
     turn: int = 0  # a table of system calls has one place for each
     usdt: tuple[tuple[int, UsdtArgument], ...] = ()
     result: Type | None = None
-    raw: bool = False  # a raw tracepoint in place of a perf event
+    placed: str = ""  # Attach.kind
 
 
 @dataclass(slots=True)
@@ -129,6 +137,7 @@ class Instances:
         self._contexts: dict[tuple[FormatField, ...], dict[str, Argument]] = {}
 
     def of(self, matches: Sequence[Match]) -> Iterator[Instance]:
+        matches = self._let_go_at_once(matches)
         alone = self._told_apart_by_name(matches)
         few = self.uses.calls or sum(m.event[0] == "syscalls" for m in matches) <= FEW
         groups: dict[Context, Group] = {}
@@ -141,6 +150,19 @@ class Instances:
             group.matches.append(match)
         for i, (context, group) in enumerate(groups.items()):
             yield self._instance(nodes.clone(self.probe) if i else self.probe, context, group)
+
+    def _let_go_at_once(self, matches: Sequence[Match]) -> Sequence[Match]:
+        """What the kernel is slow to let go of is replaced, where the body can do with less."""
+        many = sum(m.point.kind.name in PLAIN for m in matches) > MANY
+        if many and self._needs_no_trampoline():
+            matches = [as_kprobe(m) for m in matches]
+        return [as_raw(m) if self._is_raw(m) else m for m in matches]
+
+    def _needs_no_trampoline(self) -> bool:
+        """Whether one kprobe does as well, which has no types and other frames on its stack."""
+        uses, has = self.uses, self.search.target.has
+        typed = uses.args or uses.retval or uses.kstack or uses.calls
+        return not typed and has("kprobe_multi")
 
     def _told_apart_by_name(self, matches: Sequence[Match]) -> set[str]:
         """Kinds whose matches need a program each, for the body to know which it is."""
@@ -167,8 +189,10 @@ class Instances:
         if number is None:
             only = match.attach.name if kind in alone else ""
             result = self._result(match) if self.uses.retval else None
-            usdt, raw = self._usdt(match), self._is_raw(match)
-            return Context(kind, arguments=shared, only=only, usdt=usdt, result=result, raw=raw)
+            usdt, placed = self._usdt(match), match.attach.kind
+            return Context(
+                kind, arguments=shared, only=only, usdt=usdt, result=result, placed=placed
+            )
         side = _SIDES[match.event[1].startswith("sys_exit")]
         turn = self._seen.get((side, number), 0)
         self._seen[side, number] = turn + 1
@@ -345,11 +369,6 @@ def _attachments(
     if side := context.side:
         first = matches[0].attach
         return (Attach("raw_tracepoint", first.name, target=f"sys_{side}", place=first.place),)
-    if context.raw:
-        return tuple(
-            replace(m.attach, kind="raw_tracepoint", target=m.event[1], cookie=i)
-            for i, m in enumerate(matches)
-        )
     if len(names) < len(matches):
         ids = {name: i for i, name in enumerate(names)}
         return tuple(replace(m.attach, cookie=ids[m.attach.name]) for m in matches)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bpfscript.plain import replace
 from bpfscript.target import matches
 
 from .attach_points import MalformedError, integer, is_number
 from .resolve_base import Match, Point, Search, near
 
 KERNEL = "vmlinux"  # what scripts call the kernel itself where a module may stand
+PLAIN = {"fentry": "kprobe", "fexit": "kretprobe"}  # what sees the same, but without types
 HIDDEN = ("__ftrace_invalid_address__",)
 
 
@@ -76,6 +78,21 @@ def _kprobe(point: Point, module: str, function: str, offset: int) -> Match:
     name = point.name(f"{shown}+{offset}" if offset else shown)
     target = function if module == KERNEL else shown
     return Match(point, point.attach(name, target=target, offset=offset))
+
+
+def as_kprobe(match: Match) -> Match:
+    """A kprobe in place of a kernel function's trampoline; what else there is stays."""
+    at = match.attach
+    if at.kind not in PLAIN or at.target.startswith("bpf:"):
+        return match
+    target = at.target.removeprefix(f"{KERNEL}:")
+    return replace(match, attach=replace(at, kind=PLAIN[at.kind], target=target))
+
+
+def as_raw(match: Match) -> Match:
+    """A raw tracepoint in place of a tracepoint's perf event."""
+    at = replace(match.attach, kind="raw_tracepoint", target=match.event[1])
+    return replace(match, attach=at)
 
 
 def _address(point: Point, search: Search, address: int) -> list[Match]:

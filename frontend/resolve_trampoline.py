@@ -7,15 +7,16 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
 
+from bpfscript.core_relocations import plain
 from bpfscript.target import Target, matches
 
 from .resolve_base import Match, Point, Search, near
-from .resolve_kernel import KERNEL, visible
+from .resolve_kernel import KERNEL, PLAIN, as_kprobe, visible
 
 ITERATOR = "bpf_iter__"  # what begins the name of an iterator's context in BTF
 _FEW = 500  # functions that are looked up one by one
+_PARAMETERS, _PARAMETER = 12, 16  # MAX_BPF_FUNC_ARGS, include/linux/bpf.h; bytes of each
 _PINNED = "/sys/fs/bpf"  # where relative paths of pins begin
-_PLAIN = {"fentry": "kprobe", "fexit": "kretprobe"}
 
 
 def trampoline(point: Point, search: Search) -> list[Match]:
@@ -29,7 +30,7 @@ def trampoline(point: Point, search: Search) -> list[Match]:
         return search.error(point, "fentry/fexit should specify a function")
     btf, what = search.target.btf, ":".join(point.parts)
     if btf is None and not point.guessed:
-        hint = f"use {_PLAIN[kind]} instead"
+        hint = f"use {PLAIN[kind]} instead"
         return search.error(point, f"{kind} probes require kernel BTF, which is missing", hint)
     runs_as = _runs_as(point, search)
     if runs_as is None or btf is None:
@@ -44,6 +45,8 @@ def trampoline(point: Point, search: Search) -> list[Match]:
             f"ambiguous attach point, please specify module containing the function '{function}'"
         )
         return search.error(point, message, _modules(typed))
+    if runs_as == kind and "*" in what:
+        typed = [row for row in typed if _has_trampoline(search.target, *row)]
     if typed:
         return [_match(point, runs_as, owner, name) for owner, name in dict.fromkeys(typed)]
     names = (name for _, name in search.target.kernel_functions("*")) if "*" not in what else ()
@@ -64,17 +67,30 @@ def typed_functions(target: Target, known: Sequence[tuple[str, str]]) -> list[tu
     return found
 
 
+def _has_trampoline(target: Target, module: str, function: str) -> bool:
+    """Whether programs can be of this type (btf_distill_func_proto(), kernel/bpf/btf.c)."""
+    btf = target.module_btf(module) if module else target.btf
+    found = btf and btf.own(function, "func")
+    if not found:
+        return False
+    prototype = found.of.type(found.to)
+    parameters = [plain(found.of, type) for _, type in found.of.parameters(prototype)]
+    result = plain(found.of, prototype.to)
+    return (
+        len(parameters) <= _PARAMETERS
+        and all(p.kind != "void" and p.size <= _PARAMETER for p in parameters)
+        and result.kind not in ("struct", "union")
+    )
+
+
 def _modules(functions: Iterable[tuple[str, str]]) -> str:
     return f"it is in {', '.join(sorted({owner or KERNEL for owner, _ in functions}))}"
 
 
 def _match(point: Point, runs_as: str, module: str, function: str) -> Match:
-    name, whole = point.name(module or KERNEL, function), runs_as == point.kind.name
-    target = f"{module}:{function}" if module else function
-    if whole:
-        target = f"{module or KERNEL}:{function}"
-    attach = point.attach(name, target=target, kind=runs_as)
-    return Match(point, attach)
+    name = point.name(module or KERNEL, function)
+    match = Match(point, point.attach(name, target=f"{module or KERNEL}:{function}"))
+    return match if runs_as == point.kind.name else as_kprobe(match)
 
 
 def _runs_as(point: Point, search: Search) -> str | None:
@@ -83,7 +99,7 @@ def _runs_as(point: Point, search: Search) -> str | None:
         return point.kind.name
     if not search.target.has("kprobe"):
         return None
-    plain = _PLAIN[point.kind.name]
+    plain = PLAIN[point.kind.name]
     message = f"this kernel has no {point.kind.name} probes: a {plain} takes its place"
     search.report.warning(point.span, message)
     return plain

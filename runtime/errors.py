@@ -121,37 +121,32 @@ class RefusedC(KernelError):
         )
 
 
-class TooComplex(KernelError):
-    """The verifier gave up before it had seen all ways through `probe`, near a line of the script.
-
-    Nobody else can tell (BPF_COMPLEXITY_LIMIT_INSNS, BPF_COMPLEXITY_LIMIT_JMP_SEQ). line: 0 if it
-    named none.
-    """
+class _AtProbe(KernelError):
+    """The verifier stopped at `probe`, near a line of the script; 0 if it named none."""
 
     status = 1
+    says = advice = ""
 
     def __init__(self, probe: str, script: str, line: int, reason: str) -> None:
         self.probe, self.script, self.line, self.reason = probe, script, line, reason
-        super().__init__(
-            f"{script}:{f'{line}:' if line else ''} too many ways lead through {probe} for the "
-            f"kernel's verifier: {reason}",
-            "split the probe, or have fewer branches, loops and long strings inside its loops",
-        )
+        place = f"{script}:{f'{line}:' if line else ''}"
+        super().__init__(f"{place} {self.says.format(probe=probe)}: {reason}", self.advice)
 
 
-class VerifierFault(KernelError):
-    """The verifier came upon a fault of its own at `probe` (EFAULT: verifier_bug() and what was
-    before it, kernel/bpf/verifier.c), near a line of the script; 0 if it named none."""
+class TooComplex(_AtProbe):
+    """The verifier gave up before it had seen all ways through a probe, which nobody else can tell
+    (BPF_COMPLEXITY_LIMIT_INSNS, BPF_COMPLEXITY_LIMIT_JMP_SEQ)."""
 
-    status = 1
+    says = "too many ways lead through {probe} for the kernel's verifier"
+    advice = "split the probe, or have fewer branches, loops and long strings inside its loops"
 
-    def __init__(self, probe: str, script: str, line: int, reason: str) -> None:
-        self.probe, self.script, self.line, self.reason = probe, script, line, reason
-        super().__init__(
-            f"{script}:{f'{line}:' if line else ''} this kernel's verifier has a fault, which "
-            f"{probe} makes it show: {reason}",
-            "split the probe, or have fewer loops in it; other kernels may take it as it is",
-        )
+
+class VerifierFault(_AtProbe):
+    """The verifier came upon a fault of its own (EFAULT: verifier_bug() and what was before it,
+    kernel/bpf/verifier.c)."""
+
+    says = "this kernel's verifier has a fault, which {probe} makes it show"
+    advice = "split the probe, or have fewer loops in it; other kernels may take it as it is"
 
 
 def _telling(lines: list[str], otherwise: str) -> tuple[str, str, int]:

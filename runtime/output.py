@@ -11,6 +11,7 @@ import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import islice
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.manifest import Event, Manifest, MapDef, Place
@@ -97,10 +98,10 @@ class Printer(ABC):
 
     def prepare(self) -> None:
         """Get what it takes to show the events to come: later, loading it might be traced."""
-        for event in self.manifest.events[:_PREPARED]:
-            if event.kind in _USUAL:
-                self._known(event)
-                self._runs(event)
+        usual = (event for event in self.manifest.events if event.kind in _USUAL)
+        for event in islice(usual, _PREPARED):
+            self._known(event)
+            self._runs(event)
         named = {event.map for event in self.manifest.events}
         for definition in self.manifest.maps:
             if definition.name in named:

@@ -40,6 +40,7 @@ REQUIREMENTS = {
     "tracefs": lambda: os.access("/sys/kernel/tracing/events", os.R_OK),
     "kprobe": lambda: os.access("/sys/bus/event_source/devices/kprobe", os.R_OK),
     "fentry": lambda: _has("fentry"),
+    "kprobe_multi": lambda: _has("kprobe_multi"),
     "iter": lambda: _has("iter"),
     "bpftrace": lambda: shutil.which("bpftrace") is not None,
     "pmu": lambda: os.path.exists("/sys/bus/event_source/devices/cpu/type"),

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from bpfscript import driver
+from bpfscript.diagnostics import Source
 from bpfscript.frontend.typed import Options
 from bpfscript.listing import Listing
 from bpfscript.runtime.errors import BpfError, KernelError
@@ -79,6 +81,36 @@ def test_matches_of_a_wildcard_tell_who_they_are(trace: Trace, file: int) -> Non
         "@[fentry:vmlinux:vfs_read, vfs_read]: 2",
         "@[fentry:vmlinux:vfs_readv, vfs_readv]: 1",
     ]
+
+
+@needs_fentry
+@pytest.mark.requires("kprobe_multi")
+def test_a_kprobe_takes_the_place_of_many_trampolines(
+    machine: LiveTarget, trace: Trace, file: int
+) -> None:
+    entered = "f:vfs_* /tid == $1/ { @[probe, func] = count(); }"
+    left = "fr:vfs_* /tid == $1/ { @[probe] = count(); }"
+    options = Options(positional=("1",))
+    for script, kind in ((entered, "kprobe"), (left, "kretprobe")):
+        (probe,) = driver.compile(Source("many", script), machine, options).artifact.manifest.probes
+        assert {place.kind for place in probe.attachments} == {kind}
+
+    def work() -> None:
+        os.read(file, 1)
+        os.readv(file, [bytearray(1)])
+
+    names = [f"fentry:vmlinux:vfs_{name}" for name in ("read", "readv")]
+    assert sorted(trace(entered, work)) == [f"@[{n}, {n.split(':')[-1]}]: 1" for n in names]
+    assert sorted(trace(left, work)) == [f"@[{n.replace('entry', 'exit')}]: 1" for n in names]
+
+
+@needs_fentry
+def test_functions_that_no_trampoline_can_call_match_no_wildcard(machine: LiveTarget) -> None:
+    listing = "f:seq_p* { @[probe] = count(); }"  # seq_printf() takes any number of arguments
+    program = driver.compile(Source("some", listing), machine, Options()).artifact.manifest
+    names = {place.name for probe in program.probes for place in probe.attachments}
+    assert "fentry:vmlinux:seq_puts" in names or "fentry:vmlinux:seq_putc" in names
+    assert "fentry:vmlinux:seq_printf" not in names
 
 
 @needs_fentry
