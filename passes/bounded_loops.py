@@ -23,7 +23,14 @@ from bpfscript.target import Target
 from .code import Code
 from .loop_ends import ITERATED, LoopEnds
 from .loop_joins import hide_compared
-from .loop_states import bounding, hide_entering, hide_living, hide_loaded, typed_pointers
+from .loop_states import (
+    bounding,
+    hide_entering,
+    hide_left,
+    hide_living,
+    hide_loaded,
+    typed_pointers,
+)
 from .trip_counts import TripCounts
 
 COUNTED = 4096  # rounds of a loop where the kernel has nothing better
@@ -37,6 +44,8 @@ def bounded_loops(module: Module, target: Target) -> None:
     for function in list(module.functions):
         if function.entry is None and repeats:
             hide_loaded(function, function.blocks)  # a loop of the kernel's, which calls it back
+        elif repeats:
+            hide_left(function)
         if loops := Graph(function).loops():
             code, counts = Code(module, target, function), TripCounts(function, loops)
             if repeats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from script_support import compiled, load
+from script_support import compiled, load, target
 
 import bpfscript
 from bpfscript.diagnostics import ScriptError
@@ -25,6 +25,12 @@ COUNTS = {
     "@m[1] = 1; @m[2] = 2; for ($kv : @m) { for ($i : 0..300000) { $n++; } }": 600_000,
     'while ($n < 300000) { $n++; if (strcontains(str($n), "no")) { break; } }': 300_000,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def types() -> None:
+    """Those of the kernel, mapped before the tests, none of which leaks them."""
+    _ = target().btf
 
 
 def run(text: str) -> list[bpfscript.Event]:
@@ -95,3 +101,21 @@ def test_deep_loops_over_maps(backend: str) -> None:
     assert run(text.replace("@r = $n", "print($n)"))[0].args == (210,)
     with pytest.raises(ScriptError, match="nested more than 7"):
         compiled(text.replace(loops, loops + "for ($kx : @m) {").replace("}" * 7, "}" * 8))
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("left", ["return;", "$z = $k.0;", "$z = $k.0; return;"])
+def test_what_loops_over_maps_leave_is_not_traced_back_through_them(left: str) -> None:
+    """Linux 6.16 to 6.19: the verifier comes upon states that it has freed, if it is."""
+    text = f"""
+        fn f($a : int64) : int64 {{ for ($i : 0..1000) {{ }} return 256; }}
+        begin {{
+            @m[comm] = 1; @w = comm; $z = comm;
+            for ($k : @m) {{
+                if ((strcontains(@w, comm) ? 7 : 2) < (uint64)f(64)) {{ @n[1] = 1; }}
+                {left}
+            }}
+            print($z); exit();
+        }}
+    """
+    load(compiled(text))
