@@ -63,14 +63,15 @@ def kprobe(point: Point, search: Search) -> list[Match]:
     if not search.target.has("kprobe"):
         hint = "this kernel has no kprobes (CONFIG_KPROBES)"
         return search.none(point, _target(module, function), hint)
-    found = [
-        _kprobe(point, (owner or KERNEL) if module else "", name, offset)
-        for owner, name in search.target.kernel_functions(function)
-        if (not module or matches(module, owner or KERNEL)) and visible(name)
-    ]
-    if "*" not in module + function:
-        found = found[:1]  # one name in several modules: the kernel attaches to the first
-    return found or _untraceable(point, search, module, function, offset)
+    found: dict[str, Match] = {}
+    for owner, name in search.target.kernel_functions(function):
+        if (not module or matches(module, owner or KERNEL)) and visible(name):
+            told = module or name in found  # one name in several modules
+            match = _kprobe(point, (owner or KERNEL) if told else "", name, offset)
+            found.setdefault(match.attach.target, match)
+    if not found:
+        return _untraceable(point, search, module, function, offset)
+    return list(found.values())[: None if "*" in module + function else 1]
 
 
 def _kprobe(point: Point, module: str, function: str, offset: int) -> Match:

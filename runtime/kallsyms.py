@@ -12,15 +12,17 @@ _CODES = (b"t", b"T", b"w", b"W")  # types of symbols that are code
 def addresses(functions: Collection[str], path: str = "/proc/kallsyms") -> dict[str, int]:
     """Addresses of functions, each `name` or `module:name`; those that are not there are left out.
 
-    Raises OSError.
+    path: this one, or ftrace's available_filter_functions_addrs. Raises OSError.
     """
     found: dict[str, int] = {}
     with open(path) as file:
         for line in file:
-            address, _, name, *module = line.split()
-            target = f"{module[0][1:-1]}:{name}" if module else name
-            if target in functions:
-                found.setdefault(target, int(address, 16))
+            address, *_, name = line.split()
+            if name[0] == "[":
+                *_, name, module = line.split()
+                name = f"{module[1:-1]}:{name}"
+            if name in functions:
+                found.setdefault(name, int(address, 16))
     return found
 
 

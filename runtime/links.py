@@ -59,6 +59,7 @@ TIED = {
 MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI, AttachType.KPROBE_SESSION)
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+_ADDRESSES = "available_filter_functions_addrs"  # 6.5: of several with a name, what is traceable
 _SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}
 _PMUS = "/sys/bus/event_source/devices"
 _WORKERS = 256  # threads that close
@@ -315,7 +316,9 @@ def _close_behind(ours_gone: int, numbers: list[int]) -> None:
 def _addresses(places: Sequence[Attach]) -> list[int]:
     from .kallsyms import addresses
 
-    known = addresses({place.target for place in places})
+    targets = {place.target for place in places}
+    traceable = next((f for root in _TRACEFS if os.path.exists(f := f"{root}/{_ADDRESSES}")), None)
+    known = addresses(targets, traceable) if traceable else addresses(targets)
     if missing := [place for place in places if not known.get(place.target)]:
         raise AttachError(missing[0].name, "its address is not known")
     return [known[place.target] for place in places]

@@ -118,6 +118,17 @@ class TestRawTracepoints:
 
 
 class TestKprobes:
+    def test_one_name_in_several_places(self) -> None:
+        rows = (("", "show"), ("", "show"), ("a", "show"), ("b", "show"), ("b", "shut"))
+        (instance,) = resolved("k:sh* { }", target=machine(functions=rows))
+        assert [(place.name, place.target) for place in instance.attachments] == [
+            ("kprobe:show", "show"),
+            ("kprobe:a:show", "a:show"),
+            ("kprobe:b:show", "b:show"),
+            ("kprobe:shut", "shut"),
+        ]
+        assert names("k:show { }", target=machine(functions=rows)) == ["kprobe:show"]
+
     def test_names(self) -> None:
         assert names("k:vfs_* { }") == ["kprobe:vfs_read", "kprobe:vfs_write"]
         assert names("k:ext4:ext4_* { }") == ["kprobe:ext4:ext4_sync"]
