@@ -20,17 +20,11 @@ from bpfscript.ir.cfg import Graph, Loop
 from bpfscript.ir.core import Block, Module
 from bpfscript.target import Target
 
+from .callback_loops import FAULTY, callback_loops
 from .code import Code
 from .loop_ends import ITERATED, LoopEnds
 from .loop_joins import hide_compared
-from .loop_states import (
-    bounding,
-    hide_entering,
-    hide_left,
-    hide_living,
-    hide_loaded,
-    typed_pointers,
-)
+from .loop_states import bounding, hide_entering, hide_living, hide_loaded, typed_pointers
 from .trip_counts import TripCounts
 
 COUNTED = 4096  # rounds of a loop where the kernel has nothing better
@@ -41,27 +35,27 @@ LONGEST = 1 << 32  # rounds: more would keep a processor for minutes
 
 def bounded_loops(module: Module, target: Target) -> None:
     repeats = target.has("may_goto") or target.has("iter_num")
+    faulty = repeats and FAULTY[0] <= target.release < FAULTY[1]
     for function in list(module.functions):
+        once = callback_loops(module, function) if faulty else set()
         if function.entry is None and repeats:
             hide_loaded(function, function.blocks)  # a loop of the kernel's, which calls it back
-        elif repeats:
-            hide_left(function)
         if loops := Graph(function).loops():
             code, counts = Code(module, target, function), TripCounts(function, loops)
             if repeats:
-                _repeating(code, loops, counts)
+                _repeating(code, loops, counts, once)
             else:
                 _counted(code, loops, counts)
 
 
-def _repeating(code: Code, loops: list[Loop], counts: TripCounts) -> None:
+def _repeating(code: Code, loops: list[Loop], counts: TripCounts, once: set[Block]) -> None:
     may_goto, iterators = code.target.has("may_goto"), code.target.has("iter_num")
     known = {loop.header: counts.of(loop) for loop in loops}
     within = {loop.header: counts.within(loop) for loop in loops}
     _refuse(within, known, LONGEST)
     if not may_goto:
         _refuse(known, known, ITERATED)
-    sure = _sure(within) if may_goto else set()
+    sure = _sure(within) | once if may_goto else set()
     function = code.function
     pointers = typed_pointers(function)
     fixed = pointers | bounding(code.module, function)

@@ -9,8 +9,7 @@ round is nothing new. That is done to
 
   1. integers that enter a loop, those that rounds start again from, `i = c ? 0 : i + 1`, and those
      that are compared within, since each outcome goes back with another range
-  2. integers that a round reads from stack memory which it or another one wrote, and those that
-     are read when the kernel has called back
+  2. integers that a round reads from stack memory which it or another one wrote
   3. integers needed within or after a loop that differ by the way there, `c ? 1 : 0`: within loops
      states must agree in all of them, so each would double the walk of the loops it lives in
   4. integers that are compared and needed where ways meet (see `loop_joins`)
@@ -33,7 +32,6 @@ from .bounds import object_size
 from .initialised import FILLED
 from .liveness import Liveness
 from .loop_joins import COMPARES, living_on
-from .shared_frames import LOOPS
 from .values import definitions, place, replace
 
 
@@ -131,30 +129,9 @@ def hide_loaded(function: Function, body: list[Block]) -> None:
             if instr.op != "load" or instr.result is None or instr.args[0].type != STACK:
                 continue
             if place(instr.args[0], made)[0] in written:
-                _hide(block, at, instr)
-
-
-def _hide(block: Block, at: int, instr: Instr) -> None:
-    """Its result from everybody."""
-    assert instr.result
-    seen, instr.result = instr.result, Value(instr.result.type)
-    hide = Instr("opaque", [instr.result], result=seen, span=instr.span)
-    block.instrs.insert(at + 1, hide)
-
-
-def hide_left(function: Function) -> None:
-    """What callbacks leave in the frame that they share with their caller.
-
-    If the verifier knew it, it would trace a branch on it back through all rounds, whose states
-    Linux 6.16 to 6.19 may have freed by then: callbacks are no loops to compute_scc().
-    """
-    made = definitions(function)
-    calls = [i for i in function.instructions() if i.attrs.get("helper") in LOOPS]
-    frames = {place(i.args[2], made)[0] for i in calls}
-    for block in function.blocks:
-        for at, instr in reversed(list(enumerate(block.instrs))):
-            if instr.op == "load" and instr.result and place(instr.args[0], made)[0] in frames:
-                _hide(block, at, instr)
+                seen, instr.result = instr.result, Value(instr.result.type)
+                hide = Instr("opaque", [instr.result], result=seen, span=instr.span)
+                block.instrs.insert(at + 1, hide)
 
 
 def hide_living(function: Function, loops: list[Loop], fixed: set[Value]) -> None:

@@ -6,7 +6,9 @@ import pytest
 from script_support import compiled, load, target
 
 import bpfscript
-from bpfscript.diagnostics import ScriptError
+from bpfscript.diagnostics import ScriptError, Source
+from bpfscript.driver import compile
+from bpfscript.target import RecordedTarget
 
 COUNTS = {
     # bodies that take longer than may_goto gives in all
@@ -25,6 +27,9 @@ COUNTS = {
     "@m[1] = 1; @m[2] = 2; for ($kv : @m) { for ($i : 0..300000) { $n++; } }": 600_000,
     'while ($n < 300000) { $n++; if (strcontains(str($n), "no")) { break; } }': 300_000,
 }
+
+
+ASM = frozenset({"asm"})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -105,8 +110,8 @@ def test_deep_loops_over_maps(backend: str) -> None:
 
 @pytest.mark.kernel
 @pytest.mark.parametrize("left", ["return;", "$z = $k.0;", "$z = $k.0; return;"])
-def test_what_loops_over_maps_leave_is_not_traced_back_through_them(left: str) -> None:
-    """Linux 6.16 to 6.19: the verifier comes upon states that it has freed, if it is."""
+def test_loops_in_what_the_kernel_calls_back(left: str) -> None:
+    """Linux 6.17 and later: EFAULT, or an oops, where the verifier misses states it has freed."""
     text = f"""
         fn f($a : int64) : int64 {{ for ($i : 0..1000) {{ }} return 256; }}
         begin {{
@@ -119,3 +124,24 @@ def test_what_loops_over_maps_leave_is_not_traced_back_through_them(left: str) -
         }}
     """
     load(compiled(text))
+
+
+@pytest.mark.parametrize(
+    ("release", "rounds"), [((6, 16, 9), 1), ((6, 17, 0), 2), ((7, 1, 9), 2), ((7, 2, 0), 1)]
+)
+def test_a_round_around_a_call_back(release: tuple[int, int, int], rounds: int) -> None:
+    text = "begin { @m[1] = 1; for ($k : @m) { for ($i : 0..9) { @n += nsecs; } } }"
+    stages: list[str] = []
+    target = RecordedTarget(release=release)
+    compile(Source("t.bt", text), target, show=lambda _, t: stages.append(t), wanted=ASM)
+    assert stages[0].count("may_goto") == rounds
+
+
+@pytest.mark.kernel
+def test_a_call_back_with_loops_is_made_once() -> None:
+    text = """begin {
+        @m[1] = 1; @m[2] = 1; $n = 0;
+        for ($k : @m) { for ($i : 0..3) { for ($l : @m) { $n++; } } }
+        print($n); exit();
+    }"""
+    assert run(text)[0].args == (12,)
