@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -12,6 +12,10 @@ from bpfscript.target import Target, matches
 
 from .resolve_base import Match, Point, Search, near
 from .resolve_kernel import KERNEL, PLAIN, as_kprobe, visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from bpfscript.btf import BtfType
 
 ITERATOR = "bpf_iter__"  # what begins the name of an iterator's context in BTF
 _FEW = 500  # functions that are looked up one by one
@@ -39,51 +43,50 @@ def trampoline(point: Point, search: Search) -> list[Match]:
     known = search.target.kernel_functions(function)
     if modules:
         known = [row for row in known if matches(modules[0], row[0] or KERNEL)]
-    typed = typed_functions(search.target, known)
+    typed = list(_functions(search.target, known))
     if not modules and "*" not in function and len({owner for owner, _ in typed}) > 1:
         message = (
             f"ambiguous attach point, please specify module containing the function '{function}'"
         )
         return search.error(point, message, _modules(typed))
     if runs_as == kind and "*" in what:
-        typed = [row for row in typed if _has_trampoline(search.target, *row)]
+        typed = [(owner, type) for owner, type in typed if _has_trampoline(type)]
     if typed:
-        return [_match(point, runs_as, owner, name) for owner, name in dict.fromkeys(typed)]
+        named = dict.fromkeys((owner, type.name) for owner, type in typed)
+        return [_match(point, runs_as, owner, name) for owner, name in named]
     names = (name for _, name in search.target.kernel_functions("*")) if "*" not in what else ()
     return search.none(point, what, near(function, names))
 
 
 def typed_functions(target: Target, known: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """Those (module, name) whose type is known."""
-    found: list[tuple[str, str]] = []
+    return [(owner, type.name) for owner, type in _functions(target, known)]
+
+
+def _functions(target: Target, known: Sequence[tuple[str, str]]) -> Iterator[tuple[str, BtfType]]:
     for owner, rows in groupby(sorted(known), key=itemgetter(0)):
         btf = target.module_btf(owner) if owner else target.btf
         names = [name for _, name in rows if visible(name)]
         if btf and len(names) > _FEW:
-            typed = {type.name for type in btf.all("func")}
-            found += ((owner, name) for name in names if name in typed)
+            types = {type.name: type for type in btf.all("func")}
+            yield from ((owner, types[name]) for name in names if name in types)
         elif btf:
-            found += ((owner, name) for name in names if btf.own(name, "func"))
-    return found
+            found = (btf.own(name, "func") for name in names)
+            yield from ((owner, type) for type in found if type)
 
 
-def _has_trampoline(target: Target, module: str, function: str) -> bool:
+def _has_trampoline(function: BtfType) -> bool:
     """Whether programs can be of this type (btf_distill_func_proto(), kernel/bpf/btf.c)."""
-    btf = target.module_btf(module) if module else target.btf
-    found = btf and btf.own(function, "func")
-    if not found:
-        return False
-    prototype = found.of.type(found.to)
-    parameters = [plain(found.of, type) for _, type in found.of.parameters(prototype)]
-    result = plain(found.of, prototype.to)
+    btf, prototype = function.of, function.of.type(function.to)
+    parameters = [plain(btf, type) for _, type in btf.parameters(prototype)]
     return (
         len(parameters) <= _PARAMETERS
         and all(p.kind != "void" and p.size <= _PARAMETER for p in parameters)
-        and result.kind not in ("struct", "union")
+        and plain(btf, prototype.to).kind not in ("struct", "union")
     )
 
 
-def _modules(functions: Iterable[tuple[str, str]]) -> str:
+def _modules(functions: Iterable[tuple[str, BtfType]]) -> str:
     return f"it is in {', '.join(sorted({owner or KERNEL for owner, _ in functions}))}"
 
 
