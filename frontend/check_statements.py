@@ -289,11 +289,9 @@ class Statements(Expressions):
         local = self.scopes.declare(node.variable, node.variable.span)
         self.scopes.assign(local)
         have = known(local)
-        if type is not None and (have is None or (callback and have != type)):
-            local.type, self.changed = type, True
-        elif type is not None and have is not None:
-            joined = promote(have, type)
-            if joined is not None and joined != have:
+        if type is not None:
+            joined = type if have is None else promote(have, type) or (type if callback else have)
+            if joined != have:
                 local.type, self.changed = joined, True
         self._settle(node.variable, local)
         self._loop(node, node.body)

@@ -10,14 +10,14 @@ have one, from a comparison or from how they are made, are left alone. Cost: lin
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from bpfscript.diagnostics import CompilerBug
 from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.types import I1, I64, I
 from bpfscript.target import Target
 
-from .initialised import FILLED
+from .initialised import FILLED, element_size
 from .ranges import Ranges
 
 _FAR = 1 << 20  # bytes: no object is that large
@@ -30,7 +30,7 @@ def bounds(module: Module, target: Target) -> None:
 
 def _bound_function(module: Module, function: Function) -> None:
     ranges = Ranges(function)
-    reach = _reach(function, ranges)
+    reach = _reach(module, function, ranges)
     for block in ranges.graph.order:
         for instr in list(block.instrs):
             if instr.op == "ptr_add" and ranges.constant(instr.args[1]) is None:
@@ -105,7 +105,7 @@ def object_size(
     return None
 
 
-def _reach(function: Function, ranges: Ranges) -> dict[Value, int]:
+def _reach(module: Module, function: Function, ranges: Ranges) -> dict[Value, int]:
     """How many bytes from each pointer on are accessed, where that is known."""
     found: dict[Value, int] = {}
 
@@ -132,7 +132,22 @@ def _reach(function: Function, ranges: Ranges) -> dict[Value, int]:
                 case "copy":
                     note(instr.args[0], _int(attrs["off"]) + _int(attrs["size"]))
                     note(instr.args[1], _int(attrs["from"]) + _int(attrs["size"]))
+                case "call":
+                    for pointer, size in _handed(module, ranges, instr):
+                        note(pointer, size)
     return found
+
+
+def _handed(module: Module, ranges: Ranges, call: Instr) -> Iterator[tuple[Value, int]]:
+    """Pointers that a helper gets, and how many bytes it takes or gives there, if that is fixed."""
+    for index, pointer in enumerate(call.args):
+        size = element_size(module, ranges.made, call, index)
+        if size is not None:
+            yield pointer, size
+    if filled := FILLED.get(str(call.attrs.get("helper"))):
+        size = ranges.constant(call.args[filled[1]])
+        if size is not None:
+            yield call.args[filled[0]], size
 
 
 def _int(attr: object) -> int:

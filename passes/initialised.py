@@ -127,17 +127,7 @@ class _Flow:
             helper = str(attrs.get("helper", ""))
             for i, arg in enumerate(instr.args):
                 if arg.type == STACK and (helper not in FILLED or FILLED[helper][0] != i):
-                    yield arg, 0, self._operand_size(helper, instr, i)
-
-    def _operand_size(self, helper: str, instr: Instr, index: int) -> int | None:
-        """Bytes that a helper reads behind an operand; None: the whole slot."""
-        object = self.made.get(instr.args[0])
-        if object is None or object.op != "map_ptr" or index not in (1, 2):
-            return None
-        map = self.module.maps[str(object.attrs["map"])]
-        if helper == "for_each_map_elem":
-            return None
-        return map.key_size if index == 1 else map.value_size
+                    yield arg, 0, element_size(self.module, self.made, instr, i)
 
     def _writes(self, instr: Instr) -> Iterator[tuple[Value, int, int]]:
         attrs = instr.attrs
@@ -161,6 +151,17 @@ class _Flow:
     def _flowing(self) -> dict[Value, set[Value]]:
         """Slots that parameters and selects may point into."""
         return slots_of(self.function, self.made, set(self.sizes))
+
+
+def element_size(module: Module, made: dict[Value, Instr], call: Instr, index: int) -> int | None:
+    """Bytes that a helper reads of a map's key or value behind an operand; None: it is neither."""
+    object = made.get(call.args[0])
+    if object is None or object.op != "map_ptr" or index not in (1, 2):
+        return None
+    if call.attrs.get("helper") == "for_each_map_elem":
+        return None
+    map = module.maps[str(object.attrs["map"])]
+    return map.key_size if index == 1 else map.value_size
 
 
 def slots_of(

@@ -121,3 +121,9 @@ def test_captured_variables() -> None:
     assert {name for name, local in locals.items() if local.captured} == {"$a"}
     ranged = checked("begin { $a = 1; for ($i : 0..3) { $a++; } }")
     assert not any(local.captured for local in ranged.locals.values())
+
+
+def test_types_settle_where_a_loop_variable_grows() -> None:
+    text = 'begin { for ($k : @a) { $k = (1, "abcdefgh"); } @a[1] = "a"; @c = @c; }'
+    maps = checked(text).maps
+    assert (str(maps["@a"].value), str(maps["@c"].value)) == ("string[2]", "int8")

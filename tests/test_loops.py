@@ -126,6 +126,13 @@ def test_loops_in_what_the_kernel_calls_back(left: str) -> None:
     load(compiled(text))
 
 
+@pytest.mark.kernel
+@pytest.mark.requires("tracefs")
+def test_names_of_probes_in_loops() -> None:
+    """A helper gets a place among names, which varies: it has to be inside them."""
+    load(compiled('t:syscalls:sys_enter_* { while (tid > getopt("a", 5)) { @[comm] = probe; } }'))
+
+
 @pytest.mark.parametrize(
     ("release", "rounds"), [((6, 16, 9), 1), ((6, 17, 0), 2), ((7, 1, 9), 2), ((7, 2, 0), 1)]
 )
