@@ -9,12 +9,12 @@ _PREFIX = 16  # hex digits of the address that each line starts with
 _CODES = (b"t", b"T", b"w", b"W")  # types of symbols that are code
 
 
-def addresses(functions: Collection[str], path: str = "/proc/kallsyms") -> dict[str, int]:
-    """Addresses of functions, each `name` or `module:name`; those that are not there are left out.
+def addresses(functions: Collection[str], path: str = "/proc/kallsyms") -> dict[str, list[int]]:
+    """All addresses of functions, each `name` or `module:name`, that are there.
 
     path: this one, or ftrace's available_filter_functions_addrs. Raises OSError.
     """
-    found: dict[str, int] = {}
+    found: dict[str, list[int]] = {}
     with open(path) as file:
         for line in file:
             address, *_, name = line.split()
@@ -22,7 +22,7 @@ def addresses(functions: Collection[str], path: str = "/proc/kallsyms") -> dict[
                 *_, name, module = line.split()
                 name = f"{module[1:-1]}:{name}"
             if name in functions:
-                found.setdefault(name, int(address, 16))
+                found.setdefault(name, []).append(int(address, 16))
     return found
 
 

@@ -59,7 +59,8 @@ TIED = {
 MULTI = (AttachType.UPROBE_MULTI, AttachType.KPROBE_MULTI, AttachType.KPROBE_SESSION)
 _UPROBES, _KPROBES = ("uprobe", "uretprobe", "usdt"), ("kprobe", "kretprobe")
 _TRACEFS = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_ADDRESSES = "available_filter_functions_addrs"  # 6.5: of several with a name, what is traceable
+_ADDRESSES = "available_filter_functions_addrs"  # 6.5: of the calls that ftrace has
+_PROLOGUE = 16  # bytes from a function's start to that call at most
 _SAMPLED = {"hardware": PerfType.HARDWARE, "watchpoint": PerfType.BREAKPOINT}
 _PMUS = "/sys/bus/event_source/devices"
 _WORKERS = 256  # threads that close
@@ -314,14 +315,21 @@ def _close_behind(ours_gone: int, numbers: list[int]) -> None:
 
 
 def _addresses(places: Sequence[Attach]) -> list[int]:
+    """Where functions start; of several with a name, the one that can be traced."""
     from .kallsyms import addresses
 
-    targets = {place.target for place in places}
-    traceable = next((f for root in _TRACEFS if os.path.exists(f := f"{root}/{_ADDRESSES}")), None)
-    known = addresses(targets, traceable) if traceable else addresses(targets)
-    if missing := [place for place in places if not known.get(place.target)]:
+    known = addresses({place.target for place in places})
+    if missing := [place for place in places if not any(known.get(place.target, ()))]:
         raise AttachError(missing[0].name, "its address is not known")
-    return [known[place.target] for place in places]
+    several = {name for name, found in known.items() if len(found) > 1}
+    files = [f for root in _TRACEFS if os.path.exists(f := f"{root}/{_ADDRESSES}")]
+    calls = addresses(several, files[0]) if several and files else {}
+
+    def start(name: str) -> int:
+        traced = (a for a in known[name] for c in calls.get(name, ()) if 0 <= c - a <= _PROLOGUE)
+        return next(traced, known[name][0])
+
+    return [start(place.target) for place in places]
 
 
 def _file(place: Attach) -> tuple[str, int]:

@@ -20,9 +20,9 @@ def test_addresses(tmp_path: Path) -> None:
     path.write_text(TEXT)
     wanted = {"vfs_read", "helper", "mod:helper", "mod:none"}
     assert addresses(wanted, str(path)) == {
-        "vfs_read": 0xFFFFFFFF81000010,
-        "helper": 0xFFFFFFFF81000020,
-        "mod:helper": 0xFFFFFFFFC0200010,
+        "vfs_read": [0xFFFFFFFF81000010],
+        "helper": [0xFFFFFFFF81000020, 0xFFFFFFFF81000030],
+        "mod:helper": [0xFFFFFFFFC0200010],
     }
 
 
@@ -30,6 +30,6 @@ def test_addresses_of_what_is_traceable(tmp_path: Path) -> None:
     path = tmp_path / "available_filter_functions_addrs"
     path.write_text("ffffffff81000030 helper\nffffffffc0200014 helper [mod]\n")
     assert addresses({"helper", "mod:helper", "none"}, str(path)) == {
-        "helper": 0xFFFFFFFF81000030,
-        "mod:helper": 0xFFFFFFFFC0200014,
+        "helper": [0xFFFFFFFF81000030],
+        "mod:helper": [0xFFFFFFFFC0200014],
     }
