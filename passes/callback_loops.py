@@ -43,9 +43,10 @@ def _called_back(function: Function) -> dict[Instr, str]:
 
 
 def _loops(function: Function, functions: dict[str, Function]) -> bool:
-    """Whether a function, or what it calls, has loops."""
+    """Whether a function, or what it calls, has loops, as C may."""
     called = {str(i.attrs["function"]) for i in function.instructions() if "function" in i.attrs}
-    return bool(Graph(function).loops()) or any(_loops(functions[n], functions) for n in called)
+    own = Graph(function).loops() or any(i.op == "call_c" for i in function.instructions())
+    return bool(own) or any(_loops(functions[name], functions) for name in called)
 
 
 def _round(function: Function, call: Instr) -> Block:
