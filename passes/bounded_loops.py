@@ -36,8 +36,8 @@ LONGEST = 1 << 32  # rounds: more would keep a processor for minutes
 def bounded_loops(module: Module, target: Target) -> None:
     repeats = target.has("may_goto") or target.has("iter_num")
     faulty = repeats and FAULTY[0] <= target.release < FAULTY[1]
+    once = callback_loops(module) if faulty else set()
     for function in list(module.functions):
-        once = callback_loops(module, function) if faulty else set()
         if function.entry is None and repeats:
             hide_loaded(function, function.blocks)  # a loop of the kernel's, which calls it back
         if loops := Graph(function).loops():

@@ -21,24 +21,26 @@ from .values import definitions
 FAULTY = ((6, 17), (7, 2))  # from the one, before the other
 
 
-def callback_loops(module: Module, function: Function) -> set[Block]:
-    """Headers of the loops that were made in a function; none in one that is called back."""
+def callback_loops(module: Module) -> set[Block]:
+    """Headers of the loops that were made in functions which are not called back themselves."""
     functions = {f.name: f for f in module.functions}
-    if function in (functions[name] for f in module.functions for name in _called_back(f).values()):
-        return set()
-    inside = {block for loop in Graph(function).loops() for block in loop.body}
-    calls = [
-        call
-        for call, name in _called_back(function).items()
-        if _loops(functions[name], functions) and not any(call in b.instrs for b in inside)
-    ]
-    return {_round(function, call) for call in calls}
+    calling = {f: found for f in module.functions if (found := _called_back(f))}
+    callbacks = {name for found in calling.values() for name in found.values()}
+    made: set[Block] = set()
+    for function, found in calling.items():
+        if function.name in callbacks:
+            continue
+        inside = {block for loop in Graph(function).loops() for block in loop.body}
+        for call, name in found.items():
+            if _loops(functions[name], functions) and not any(call in b.instrs for b in inside):
+                made.add(_round(function, call))
+    return made
 
 
 def _called_back(function: Function) -> dict[Instr, str]:
     """What calls of the kernel's loops call in turn."""
-    made = definitions(function)
-    calls = (i for i in function.instructions() if i.attrs.get("helper") in LOOPS)
+    calls = [i for i in function.instructions() if i.attrs.get("helper") in LOOPS]
+    made = definitions(function) if calls else {}
     return {call: str(made[call.args[1]].attrs["function"]) for call in calls}
 
 
