@@ -19,6 +19,7 @@ from bpfscript.types import Struct, Type, align_up
 from . import nodes
 from .builtins import argument_number
 from .formats import EXIT_FIELDS, FormatField, fields, record_arguments, syscall_arguments
+from .functions import FUNCTIONS, TRACING
 from .resolve_base import Match, Search
 from .resolve_kernel import KERNEL, PLAIN, as_kprobe, as_raw
 from .typed import Argument, Instance
@@ -52,7 +53,7 @@ MANY = 16
 
 The kernel lets a trampoline go in 150 ms, one at a time; a kprobe costs an event 100 ns more.
 """
-_ALONE = ("comm", "kfunc_allowed", "path", "skboutput")  # calls that not all programs may make
+_CALLING = ("comm", "kfunc_allowed")  # with an argument they are about functions of the kernel
 
 
 class Uses:
@@ -86,7 +87,8 @@ class Uses:
             number = argument_number(node.name)
             self.numbers |= set() if number is None else {number}
         if isinstance(node, nodes.Call) and node.args:
-            self.calls |= node.name in _ALONE
+            row = FUNCTIONS.get(node.name)
+            self.calls |= node.name in _CALLING or (row is not None and row.probes == TRACING)
         self.kstack |= isinstance(node, nodes.Identifier | nodes.Call) and node.name in _KSTACK
         self.retval |= _names(node, "retval", "__builtin_retval")
         self.probe |= _names(node, "probe", "__builtin_probe")

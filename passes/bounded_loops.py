@@ -20,7 +20,6 @@ from bpfscript.ir.cfg import Graph, Loop
 from bpfscript.ir.core import Block, Module
 from bpfscript.target import Target
 
-from .callback_loops import FAULTY, callback_loops
 from .code import Code
 from .loop_ends import ITERATED, LoopEnds
 from .loop_joins import hide_compared
@@ -35,8 +34,7 @@ LONGEST = 1 << 32  # rounds: more would keep a processor for minutes
 
 def bounded_loops(module: Module, target: Target) -> None:
     repeats = target.has("may_goto") or target.has("iter_num")
-    faulty = repeats and FAULTY[0] <= target.release < FAULTY[1]
-    once = callback_loops(module) if faulty else set()
+    once = _around_callbacks(module, target) if repeats else set()
     for function in list(module.functions):
         if function.entry is None and repeats:
             hide_loaded(function, function.blocks)  # a loop of the kernel's, which calls it back
@@ -46,6 +44,14 @@ def bounded_loops(module: Module, target: Target) -> None:
                 _repeating(code, loops, counts, once)
             else:
                 _counted(code, loops, counts)
+
+
+def _around_callbacks(module: Module, target: Target) -> set[Block]:
+    if all(function.entry for function in module.functions):
+        return set()  # nothing is called back
+    from .callback_loops import callback_loops
+
+    return callback_loops(module, target.release)
 
 
 def _repeating(code: Code, loops: list[Loop], counts: TripCounts, once: set[Block]) -> None:

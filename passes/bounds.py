@@ -17,7 +17,7 @@ from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.types import I1, I64, I
 from bpfscript.target import Target
 
-from .initialised import FILLED, element_size
+from .initialised import FILLED, element_size, filled_place
 from .ranges import Ranges
 
 _FAR = 1 << 20  # bytes: no object is that large
@@ -144,10 +144,8 @@ def _handed(module: Module, ranges: Ranges, call: Instr) -> Iterator[tuple[Value
         size = element_size(module, ranges.made, call, index)
         if size is not None:
             yield pointer, size
-    if filled := FILLED.get(str(call.attrs.get("helper"))):
-        size = ranges.constant(call.args[filled[1]])
-        if size is not None:
-            yield call.args[filled[0]], size
+    if filled := filled_place(ranges.made, call):
+        yield filled
 
 
 def _int(attr: object) -> int:

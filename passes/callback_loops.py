@@ -15,16 +15,18 @@ from bpfscript.ir.cfg import Graph
 from bpfscript.ir.core import Block, Edge, Function, Instr, Module, Value
 from bpfscript.ir.types import I1, I64
 
-from .shared_frames import LOOPS
+from .shared_frames import called_back
 from .values import definitions
 
-FAULTY = ((6, 17), (7, 2))  # from the one, before the other
+_FAULTY = ((6, 17), (7, 2))  # from the one, before the other
 
 
-def callback_loops(module: Module) -> set[Block]:
+def callback_loops(module: Module, release: tuple[int, int, int]) -> set[Block]:
     """Headers of the loops that were made in functions which are not called back themselves."""
+    if not _FAULTY[0] <= release < _FAULTY[1]:
+        return set()
     functions = {f.name: f for f in module.functions}
-    calling = {f: found for f in module.functions if (found := _called_back(f))}
+    calling = {f: found for f in module.functions if (found := called_back(f))}
     callbacks = {name for found in calling.values() for name in found.values()}
     made: set[Block] = set()
     for function, found in calling.items():
@@ -35,13 +37,6 @@ def callback_loops(module: Module) -> set[Block]:
             if _loops(functions[name], functions) and not any(call in b.instrs for b in inside):
                 made.add(_round(function, call))
     return made
-
-
-def _called_back(function: Function) -> dict[Instr, str]:
-    """What calls of the kernel's loops call in turn."""
-    calls = [i for i in function.instructions() if i.attrs.get("helper") in LOOPS]
-    made = definitions(function) if calls else {}
-    return {call: str(made[call.args[1]].attrs["function"]) for call in calls}
 
 
 def _loops(function: Function, functions: dict[str, Function]) -> bool:

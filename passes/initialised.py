@@ -137,11 +137,8 @@ class _Flow:
             yield instr.args[0], _int(attrs["off"]), type.bits // 8
         elif instr.op in ("fill", "copy"):
             yield instr.args[0], _int(attrs["off"]), _int(attrs["size"])
-        elif instr.op == "call" and attrs["helper"] in FILLED:
-            pointer, size = FILLED[str(attrs["helper"])]
-            bytes = self.made.get(instr.args[size])
-            if bytes and bytes.op == "const":
-                yield instr.args[pointer], 0, _int(bytes.attrs["value"])
+        elif filled := filled_place(self.made, instr):
+            yield filled[0], 0, filled[1]
 
     def _place(self, pointer: Value) -> tuple[Value | None, int | None]:
         """(slot, offset) of a pointer; the offset is None if it varies."""
@@ -151,6 +148,17 @@ class _Flow:
     def _flowing(self) -> dict[Value, set[Value]]:
         """Slots that parameters and selects may point into."""
         return slots_of(self.function, self.made, set(self.sizes))
+
+
+def filled_place(made: dict[Value, Instr], instr: Instr) -> tuple[Value, int] | None:
+    """Where a helper writes, and how many bytes; None unless that is fixed."""
+    if instr.attrs.get("helper") not in FILLED:
+        return None
+    pointer, size = FILLED[str(instr.attrs["helper"])]
+    bytes = made.get(instr.args[size])
+    if bytes is None or bytes.op != "const":
+        return None
+    return instr.args[pointer], _int(bytes.attrs["value"])
 
 
 def element_size(module: Module, made: dict[Value, Instr], call: Instr, index: int) -> int | None:

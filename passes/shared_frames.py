@@ -12,7 +12,7 @@ from __future__ import annotations
 from bpfscript.ir.core import Block, Function, Instr, Module, Value
 from bpfscript.ir.types import I64, STACK
 
-from .values import replace
+from .values import definitions, replace
 
 LOOPS = ("for_each_map_elem", "loop")  # helpers: the second argument is called, the third shared
 
@@ -47,14 +47,18 @@ class SharedFrames:
 
     def _note(self, caller: Function, loop: Instr, place: int) -> None:
         """The loops inside a loop have its frame too."""
-        makers = (i for i in caller.instructions() if i.result is loop.args[1])
-        for maker in makers:
-            callback = self.functions[str(maker.attrs["function"])]
-            self.places[callback.name] = place
-            for block in callback.blocks:
-                for inner in _loops(block):
-                    if inner.args[2] is callback.params[-1]:
-                        self._note(callback, inner, place)
+        callback = self.functions[called_back(caller)[loop]]
+        self.places[callback.name] = place
+        for inner in called_back(callback):
+            if inner.args[2] is callback.params[-1]:
+                self._note(callback, inner, place)
+
+
+def called_back(function: Function) -> dict[Instr, str]:
+    """The calls of a function that are loops of the kernel's, and what each calls in turn."""
+    calls = [loop for block in function.blocks for loop in _loops(block)]
+    made = definitions(function) if calls else {}
+    return {loop: str(made[loop.args[1]].attrs["function"]) for loop in calls}
 
 
 def _loops(block: Block) -> list[Instr]:

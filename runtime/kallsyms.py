@@ -17,12 +17,12 @@ def addresses(functions: Collection[str], path: str = "/proc/kallsyms") -> dict[
     found: dict[str, list[int]] = {}
     with open(path) as file:
         for line in file:
-            address, *_, name = line.split()
+            words = line.split()
+            name = words[-1]
             if name[0] == "[":
-                *_, name, module = line.split()
-                name = f"{module[1:-1]}:{name}"
+                name = f"{name[1:-1]}:{words[-2]}"
             if name in functions:
-                found.setdefault(name, []).append(int(address, 16))
+                found.setdefault(name, []).append(int(words[0], 16))
     return found
 
 

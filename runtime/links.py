@@ -322,8 +322,8 @@ def _addresses(places: Sequence[Attach]) -> list[int]:
     if missing := [place for place in places if not any(known.get(place.target, ()))]:
         raise AttachError(missing[0].name, "its address is not known")
     several = {name for name, found in known.items() if len(found) > 1}
-    files = [f for root in _TRACEFS if os.path.exists(f := f"{root}/{_ADDRESSES}")]
-    calls = addresses(several, files[0]) if several and files else {}
+    file = _tracefs(_ADDRESSES) if several else None
+    calls = addresses(several, file) if file else {}
 
     def start(name: str) -> int:
         traced = (a for a in known[name] for c in calls.get(name, ()) if 0 <= c - a <= _PROLOGUE)
@@ -350,11 +350,16 @@ def _array(values: Sequence[int]) -> ctypes.Array[ctypes.c_uint64]:
 
 def _tracepoint_id(target: str) -> int:
     """The number of `category:event`. Raises MachineError if there is no tracefs."""
-    root = next((r for r in _TRACEFS if os.path.isdir(f"{r}/events")), None)
-    if root is None:
+    events = _tracefs("events")
+    if events is None:
         raise MachineError("tracefs is not mounted", "mount -t tracefs none /sys/kernel/tracing")
-    with open(f"{root}/events/{target.replace(':', '/', 1)}/id", encoding="ascii") as file:
+    with open(f"{events}/{target.replace(':', '/', 1)}/id", encoding="ascii") as file:
         return int(file.read())
+
+
+def _tracefs(name: str) -> str | None:
+    """Where a file or directory of the tracefs is."""
+    return next((f for root in _TRACEFS if os.path.exists(f := f"{root}/{name}")), None)
 
 
 def _pmu(name: str, what: str) -> int:
